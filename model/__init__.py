@@ -1,0 +1,20 @@
+"""CaptionLens: captions from photos, with where each word looked."""
+
+from model.attention_maps import CrossAttention
+from model.captioner import Caption, Captioner, Explanation
+from model.config import CheckpointError
+from model.generation import DecodingOptions
+from model.images import ImageError
+
+__all__ = [
+    "Caption",
+    "Captioner",
+    "CheckpointError",
+    "CrossAttention",
+    "DecodingOptions",
+    "Explanation",
+    "ImageError",
+    "load",
+]
+
+load = Captioner.from_pretrained

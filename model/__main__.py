@@ -1,0 +1,256 @@
+"""The command line: `python -m model caption|explain|info`."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from model.attention_maps import METHODS, image_share
+from model.captioner import SHIPPED, Captioner
+from model.config import CheckpointError
+from model.figures import contact_sheet, save_figure
+from model.images import ImageError, find_images, load_image
+
+ERRORS = (CheckpointError, ImageError, ValueError, OSError)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m model", description="Captions from photos, and where each word looked."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    caption = commands.add_parser("caption", help="write a caption for each photo")
+    caption.add_argument("paths", nargs="+", metavar="PATH", help="photos or folders of photos")
+    caption.add_argument("--num-beams", type=int, help="beams of the search; 1 is greedy")
+    caption.add_argument("--num-captions", type=int, default=1, help="captions for each photo")
+    caption.add_argument("--batch-size", type=int, default=8, help="photos at a time")
+    caption.add_argument("--format", choices=("text", "jsonl", "csv"), default="text")
+    caption.add_argument("--output", default="-", metavar="FILE", help="- is standard output")
+
+    explain = commands.add_parser("explain", help="draw or save a map for each word")
+    explain.add_argument("image", metavar="IMAGE")
+    explain.add_argument("--text", metavar="SENTENCE", help="explain this, not the caption")
+    explain.add_argument("--method", default="attention", help="how the maps are made")
+    explain.add_argument(
+        "--output", required=True, metavar="FILE", help="ends in .png, .npz or .json"
+    )
+
+    info = commands.add_parser("info", help="say what a checkpoint is")
+    for command in (caption, explain, info):
+        command.add_argument(
+            "--checkpoint", metavar="X", help="folder or hub id; the shipped one if not given"
+        )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status. Every error is one line on standard error."""
+    settings = parse(arguments)
+    try:
+        return {"caption": caption, "explain": explain, "info": info}[settings.command](settings)
+    except BrokenPipeError:
+        # who read our output has left; nothing more to say, here or at exit
+        sys.stdout = None
+        return 1
+    except ERRORS as error:
+        _complain(error)
+        return 1
+
+
+def caption(settings: argparse.Namespace) -> int:
+    """Caption all photos; those that cannot be read are reported and do not stop the rest."""
+    options = {"num_captions": settings.num_captions}
+    if settings.num_beams is not None:
+        options["num_beams"] = settings.num_beams
+    if settings.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, not {settings.batch_size}")
+    captioner = _load(settings)
+    captioner.options(**options)  # complains before any photo is read
+    failed = False
+    with _output(settings.output) as file:
+        write = {"text": _text, "jsonl": _jsonl, "csv": _csv}[settings.format](file)
+        for path, captions in _captioned(captioner, settings, options):
+            if isinstance(captions, Exception):
+                failed = True
+                _complain(captions)
+            write(str(path), captions, captioner.name)
+            file.flush()
+    return int(failed)
+
+
+def _captioned(captioner, settings, options) -> Iterator[tuple[Path, object]]:
+    """(path, captions or the error), in the order of the paths, a batch at a time."""
+    batch: list[tuple[Path, object]] = []
+
+    def finish():
+        readable = [image for _, image in batch if not isinstance(image, Exception)]
+        captions = iter(captioner.captions(readable, **options) if readable else ())
+        for path, image in batch:
+            yield path, image if isinstance(image, Exception) else next(captions)
+        batch.clear()
+
+    for given in settings.paths:
+        try:
+            paths = find_images(given)
+        except ImageError as error:
+            batch.append((Path(given), error))
+            continue
+        for path in paths:
+            try:
+                batch.append((path, load_image(path)))
+            except ImageError as error:
+                batch.append((path, error))
+            if len(batch) >= settings.batch_size:
+                yield from finish()
+    yield from finish()
+
+
+def _text(file: TextIO):
+    def write(path, captions, checkpoint):
+        if not isinstance(captions, Exception):
+            for caption in captions:
+                print(f"{path}: {caption.text}", file=file)
+
+    return write
+
+
+def _jsonl(file: TextIO):
+    def write(path, captions, checkpoint):
+        if isinstance(captions, Exception):
+            rows = [{"image": path, "error": str(captions)}]
+        else:
+            rows = [
+                {
+                    "image": path,
+                    "caption": caption.text,
+                    "log_probability": caption.log_probability,
+                    "words": [
+                        {"text": w.text, "probability": w.probability} for w in caption.words
+                    ],
+                    "checkpoint": checkpoint,
+                }
+                for caption in captions
+            ]
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False), file=file)
+
+    return write
+
+
+def _csv(file: TextIO):
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", "caption", "log_probability", "error"])
+
+    def write(path, captions, checkpoint):
+        if isinstance(captions, Exception):
+            writer.writerow([path, "", "", str(captions)])
+        else:
+            for caption in captions:
+                writer.writerow([path, caption.text, f"{caption.log_probability:.4f}", ""])
+
+    return write
+
+
+def explain(settings: argparse.Namespace) -> int:
+    """Save the maps of a photo's caption, or of a given sentence."""
+    output = Path(settings.output)
+    if output.suffix not in (".png", ".npz", ".json"):
+        raise ValueError(f"{output}: the name must end in .png, .npz or .json")
+    if settings.method not in METHODS:
+        raise ValueError(f"unknown method {settings.method!r}; choose from {', '.join(METHODS)}")
+    photo = load_image(settings.image)
+    captioner = _load(settings)
+    features = captioner.encode([photo])
+    text = settings.text if settings.text is not None else captioner.caption(features[0])
+    explanation = captioner.explain(features[0], text)
+    maps = [explanation.heatmap(i, settings.method) for i in range(len(explanation.words))]
+    attention = explanation.attention
+    about = {
+        "image": settings.image,
+        "text": explanation.text,
+        "method": settings.method,
+        "checkpoint": captioner.name,
+    }
+    if output.suffix == ".png":
+        save_figure(contact_sheet(photo, explanation, settings.method), output, about)
+    elif output.suffix == ".npz":
+        np.savez_compressed(
+            output,
+            maps=np.stack(maps),
+            words=np.array([word.text for word in explanation.words]),
+            weights=attention.weights,
+            grid_size=np.array(attention.grid_size),
+            num_prefix_tokens=np.array(attention.num_prefix_tokens),
+        )
+    else:
+        words = [
+            {
+                "text": word.text,
+                "probability": word.probability,
+                "image_share": image_share(attention, (word.start, word.stop)),
+                "map": heatmap.tolist(),
+            }
+            for word, heatmap in zip(explanation.words, maps, strict=True)
+        ]
+        data = {
+            **about,
+            "log_probability": explanation.log_probability,
+            "grid_size": attention.grid_size,
+            "num_prefix_tokens": attention.num_prefix_tokens,
+            "words": words,
+        }
+        output.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{explanation.text}\n{len(maps)} maps in {output}")
+    return 0
+
+
+def info(settings: argparse.Namespace) -> int:
+    """Print what a checkpoint is made of."""
+    captioner = _load(settings)
+    config, encoder = captioner.config, captioner.encoder
+
+    def millions(module) -> str:
+        return f"{sum(p.numel() for p in module.parameters()) / 1e6:.1f} million parameters"
+
+    rows, cols = encoder.grid_size
+    facts = {
+        "checkpoint": captioner.name,
+        "encoder": f"{config.encoder['model_type']}, {millions(encoder)}",
+        "image": f"{config.image_size[0]} × {config.image_size[1]} pixels, {rows} × {cols} patches"
+        f" and {encoder.num_prefix_tokens} prefix tokens, {config.image_width} wide",
+        "decoder": f"{config.num_layers} layers, {config.num_heads} heads, {config.width} wide, "
+        f"{millions(captioner.decoder)}",
+        "tokens": f"{config.vocab_size} in the vocabulary, captions up to {config.max_length - 1}",
+        "decoding": ", ".join(f"{k} {v}" for k, v in config.decoding.items()) or "defaults",
+    }
+    for name, fact in facts.items():
+        print(f"{name + ':':<12}{fact}")
+    return 0
+
+
+def _load(settings: argparse.Namespace) -> Captioner:
+    return Captioner.from_pretrained(settings.checkpoint or SHIPPED)
+
+
+@contextmanager
+def _output(name: str) -> Iterator[TextIO]:
+    if name == "-":
+        yield sys.stdout
+    else:
+        with open(name, "w", encoding="utf-8", newline="") as file:
+            yield file
+
+
+def _complain(error: Exception) -> None:
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,374 @@
+"""The captioner as one thing: encoder, decoder, tokenizer and preprocessing load, save and run
+together, in the layout of a model on the hub."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor
+from transformers.initialization import no_init_weights
+
+from model.attention_maps import CrossAttention, heatmap
+from model.config import CaptionerConfig, CheckpointError
+from model.decoder import TextDecoder
+from model.encoder import ImageEncoder
+from model.generation import DecodingOptions, Hypothesis, generate
+from model.images import load_image
+from model.tokenizer import CaptionTokenizer
+
+WEIGHTS = "model.safetensors"
+SHIPPED = Path(__file__).parent.parent / "assets" / "checkpoint"
+
+
+class CaptionWord(NamedTuple):
+    """A word, the probability the model gave it, and its tokens [start, stop) in the caption."""
+
+    text: str
+    probability: float
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption, whole or still growing.
+
+    Attributes:
+        text: the words with single spaces between.
+        words: each with its probability, the product over its tokens.
+        log_probability: natural logarithm, over all tokens, the end token included once it is
+            there.
+        tokens: ids, the end token included once it is there.
+    """
+
+    text: str
+    words: list[CaptionWord]
+    log_probability: float
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A caption with where each of its words looked.
+
+    `attention` has one row a token of the caption, the end token last.
+    """
+
+    text: str
+    words: list[CaptionWord]
+    log_probability: float
+    attention: CrossAttention
+
+    def heatmap(self, word: int, method: str = "attention", **choices: Any) -> np.ndarray:
+        """The map of one word: (rows, cols) float32, >= 0. See `attention_maps.heatmap`."""
+        if not -len(self.words) <= word < len(self.words):
+            raise IndexError(f"word {word} of {len(self.words)}: {self.text!r}")
+        chosen = self.words[word]
+        return heatmap(self.attention, (chosen.start, chosen.stop), method, **choices)
+
+
+class Captioner(nn.Module):
+    """An image encoder and a text decoder with all that they need to run on a photo.
+
+    An "image" below is anything `load_image` takes, or the features that `encode` gave for it.
+    """
+
+    def __init__(
+        self,
+        config: CaptionerConfig,
+        tokenizer: CaptionTokenizer,
+        image_processor: Any,
+        encoder: ImageEncoder | None = None,
+    ):
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.name = "untitled"
+        self.encoder = encoder or ImageEncoder(
+            AutoConfig.for_model(**config.encoder), config.image_size
+        )
+        self.decoder = TextDecoder(
+            vocab_size=config.vocab_size,
+            max_length=config.max_length,
+            width=config.width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            image_width=config.image_width,
+            mlp_ratio=config.mlp_ratio,
+            project_image=config.project_image,
+            dropout=config.dropout,
+        )
+
+    # --- load, save, push -------------------------------------------------------------------
+
+    @classmethod
+    def from_encoder(
+        cls,
+        encoder_name: str,
+        tokenizer: CaptionTokenizer,
+        image_size: tuple[int, int] = (224, 224),
+        **settings: Any,
+    ) -> "Captioner":
+        """A pretrained image encoder with a new decoder that has yet to learn.
+
+        Photos are squashed to `image_size`, never cropped: a map must cover the whole photo.
+        settings: of `CaptionerConfig`.
+        """
+        encoder = ImageEncoder.from_pretrained(encoder_name, image_size)
+        processor = AutoImageProcessor.from_pretrained(encoder_name)
+        processor.size = {"height": image_size[0], "width": image_size[1]}
+        processor.do_resize, processor.do_center_crop = True, False
+        config = CaptionerConfig(
+            encoder=encoder.backbone.config.to_diff_dict(),
+            image_size=image_size,
+            vocab_size=tokenizer.vocab_size,
+            **settings,
+        )
+        return cls(config, tokenizer, processor, encoder)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = SHIPPED) -> "Captioner":
+        """Load a folder, or a repository of the hub.
+
+        Raises CheckpointError, in one line, for what is not a captioner or does not fit: missing,
+        unexpected or wrong-shaped tensors are listed, and nothing runs on random weights.
+        """
+        folder = _folder(name)
+        config = CaptionerConfig.load(folder)
+        tokenizer = CaptionTokenizer.load(folder)
+        if tokenizer.vocab_size > config.vocab_size:
+            raise CheckpointError(
+                f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, "
+                f"config.json says {config.vocab_size}"
+            )
+        if not (folder / "preprocessor_config.json").is_file():
+            raise CheckpointError(f"{folder / 'preprocessor_config.json'}: missing")
+        try:
+            processor = AutoImageProcessor.from_pretrained(folder)
+        except Exception as error:  # whatever is wrong with the file, it is the file
+            raise CheckpointError(f"{folder / 'preprocessor_config.json'}: {error}") from error
+        try:
+            with no_init_weights():  # every weight is read from the file
+                captioner = cls(config, tokenizer, processor)
+            captioner.options()
+        except CheckpointError:
+            raise
+        except Exception as error:  # sizes that make no network
+            raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+        captioner.name = str(name) if folder != SHIPPED else "shipped"
+        _load_weights(captioner, folder / WEIGHTS)
+        return captioner.eval()
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
+        """Write `config.json`, weights, `tokenizer.json` and `preprocessor_config.json`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {k: v.to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
+        save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+        self.config.save(folder)
+        self.tokenizer.save(folder)
+        self.image_processor.save_pretrained(folder)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Save and upload as a model repository; returns its address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        repo = api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api.upload_folder(repo_id=repo.repo_id, folder_path=folder)
+        return str(repo)
+
+    # --- run --------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.token_embedding.weight.device
+
+    def pixel_values(self, images: Sequence[Any]) -> Tensor:
+        """Photos (anything `load_image` takes) as the encoder's input (B, 3, height, width)."""
+        photos = [load_image(image) for image in images]
+        return self.image_processor(photos, return_tensors="pt").pixel_values.to(self.device)
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[Any]) -> Tensor:
+        """Image features (B, prefix + patches, image_width) of photos, once for all uses."""
+        if isinstance(images, Tensor):
+            return images
+        return self.encoder(self.pixel_values(images))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        pixel_values: Tensor | None = None,
+        image_features: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (rows, T, vocab_size) under teacher forcing, for training.
+
+        tokens: (rows, T) beginning with the start token; rows of one image are consecutive and
+        as many for each. Either of the two forms of the images is given.
+        """
+        if image_features is None:
+            image_features = self.encoder(pixel_values)
+        return self.decoder(tokens, self.decoder.look_at(image_features)).logits
+
+    def options(self, **values: Any) -> DecodingOptions:
+        """Decoding options: this checkpoint's own, changed as given."""
+        chosen = {**self.config.decoding, **values}
+        if "num_beams" not in values and not values.get("sample"):
+            # asking for more captions than the usual beams widens the search
+            usual = chosen.get("num_beams", DecodingOptions.num_beams)
+            chosen["num_beams"] = max(usual, chosen.get("num_captions", 1))
+        return DecodingOptions.create(**chosen)
+
+    def caption(self, image: Any, **options: Any) -> Caption:
+        """The best caption of one image. Options: see `DecodingOptions`."""
+        return self.captions([image], **options)[0][0]
+
+    def captions(self, images: Sequence[Any] | Tensor, **options: Any) -> list[list[Caption]]:
+        """For each image of a batch its `num_captions` captions, best first."""
+        if not len(images):
+            return []
+        *_, results = self._generate(images, **options)
+        return [[self._caption(h) for h in image] for image in results]
+
+    def stream(self, image: Any, **options: Any) -> Iterator[Caption]:
+        """The leading hypothesis after every step; the last is what `caption` returns.
+
+        With beams a later hypothesis may revise the words of an earlier one.
+        """
+        for results in self._generate([image], **options):
+            yield self._caption(results[0][0])
+
+    @torch.inference_mode()
+    def explain(self, image: Any, caption: Caption | str) -> Explanation:
+        """Where each word of a caption, or of any sentence, looked, and how likely it is.
+
+        The sentence is replayed once: every token is predicted from those before it, with the
+        attention weights kept. The row at input position t chose token t + 1; it is filed under
+        the token it chose.
+        """
+        if isinstance(caption, str):
+            tokens, words = self.tokenizer.encode(caption)
+            tokens = [*tokens, self.tokenizer.end]
+        else:
+            tokens, words = list(caption.tokens), caption.words
+        if not words:
+            raise ValueError("there is no word to explain; give a sentence")
+        if len(tokens) > self.config.max_length:
+            raise ValueError(
+                f"the sentence has {len(tokens) - 1} tokens; this captioner reads at most "
+                f"{self.config.max_length - 1}"
+            )
+        cache = self.decoder.look_at(self._features([image]))
+        inputs = torch.tensor([[self.tokenizer.start, *tokens[:-1]]], device=self.device)
+        output = self.decoder(inputs, cache, need_weights=True)
+        chosen = torch.tensor(tokens, device=self.device)[:, None]
+        log_probabilities = output.logits[0].float().log_softmax(-1).gather(1, chosen)[:, 0]
+        attention = CrossAttention(
+            weights=output.cross_attn_weights[:, 0].float().cpu().numpy(),
+            grid_size=self.encoder.grid_size,
+            num_prefix_tokens=self.encoder.num_prefix_tokens,
+        )
+        text = caption if isinstance(caption, str) else caption.text
+        return Explanation(
+            text=" ".join(text.split()),
+            words=_with_probabilities(words, log_probabilities.tolist()),
+            log_probability=float(log_probabilities.sum()),
+            attention=attention,
+        )
+
+    def _features(self, images: Sequence[Any] | Tensor) -> Tensor:
+        if isinstance(images, Tensor):
+            return images
+        if isinstance(images[0], Tensor):
+            return torch.stack(list(images))
+        return self.encode(images)
+
+    def _generate(self, images: Sequence[Any] | Tensor, **options: Any):
+        chosen = self.options(**options)
+        with torch.inference_mode():
+            cache = self.decoder.look_at(self._features(images))
+        return generate(self.decoder, cache, self.tokenizer.start, self.tokenizer.end, chosen)
+
+    def _caption(self, hypothesis: Hypothesis) -> Caption:
+        tokens, log_probabilities = hypothesis
+        said = tokens[:-1] if tokens[-1] == self.tokenizer.end else tokens
+        words = _with_probabilities(self.tokenizer.words(said), log_probabilities)
+        return Caption(
+            text=" ".join(word.text for word in words),
+            words=words,
+            log_probability=sum(log_probabilities),
+            tokens=tokens,
+        )
+
+
+def _with_probabilities(words, log_probabilities: Sequence[float]) -> list[CaptionWord]:
+    return [
+        CaptionWord(
+            w.text, float(np.exp(sum(log_probabilities[w.start : w.stop]))), w.start, w.stop
+        )
+        for w in words
+    ]
+
+
+def _folder(name: str | Path) -> Path:
+    """The folder of a checkpoint; a repository of the hub is downloaded (or found cached)."""
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise CheckpointError(f"{name}: no such checkpoint folder")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", WEIGHTS]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"{name}: neither a folder nor a model that the hub gives out ({reason})"
+        ) from error
+
+
+def _load_weights(captioner: Captioner, path: Path) -> None:
+    """Read a safetensors file into the captioner, after checking that each tensor fits."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing; a captioner's weights are kept as safetensors")
+    expected = captioner.state_dict()
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            problems = {
+                "missing": [k for k in expected if k not in found],
+                "unexpected": [k for k in found if k not in expected],
+                "wrong shape": [
+                    f"{k} is {found[k]}, not {tuple(v.shape)}"
+                    for k, v in expected.items()
+                    if k in found and found[k] != tuple(v.shape)
+                ],
+            }
+            if any(problems.values()):
+                told = (
+                    f"{kind}: {', '.join(keys[:5])}"
+                    + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+                    for kind, keys in problems.items()
+                    if keys
+                )
+                raise CheckpointError(f"{path}: does not fit its config.json; {'; '.join(told)}")
+            with torch.no_grad():
+                for key, tensor in expected.items():
+                    tensor.copy_(file.get_tensor(key))
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from error

@@ -1,0 +1,74 @@
+"""What a captioner is made of: small, checked, and kept as `config.json` beside the weights."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+FORMAT = "captionlens"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message is one line that says what is wrong."""
+
+
+@dataclass(kw_only=True)
+class CaptionerConfig:
+    """Sizes of both halves, and how captions are searched for.
+
+    Attributes:
+        encoder: configuration of the transformers backbone, as its `config.json` has it.
+        image_size: (height, width) of the encoder's input in pixels. Photos are squashed to it,
+            so that the map covers the whole photo.
+        vocab_size, max_length: number of tokens, and of positions in the decoder.
+        width, num_layers, num_heads, mlp_ratio, dropout: the decoder.
+        project_image: see `TextDecoder`.
+        decoding: what `DecodingOptions` start from with this checkpoint.
+    """
+
+    encoder: dict
+    image_size: tuple[int, int]
+    vocab_size: int
+    max_length: int = 48
+    width: int = 256
+    num_layers: int = 4
+    num_heads: int = 8
+    mlp_ratio: float = 4.0
+    dropout: float = 0.1
+    project_image: bool = False
+    decoding: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.image_size = tuple(self.image_size)
+
+    @property
+    def image_width(self) -> int:
+        """Width of the image features."""
+        return self.encoder["hidden_size"]
+
+    def to_json_string(self) -> str:
+        """As `config.json` holds it (transformers' Trainer logs it under this name too)."""
+        return json.dumps({"model_type": FORMAT, **asdict(self)}, indent=2) + "\n"
+
+    def save(self, folder: Path) -> None:
+        (folder / "config.json").write_text(self.to_json_string(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "CaptionerConfig":
+        """Read `config.json`; raises CheckpointError when it is not one of ours."""
+        path = folder / "config.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise CheckpointError(f"{path}: not valid JSON ({error})") from error
+        kind = values.pop("model_type", None) if isinstance(values, dict) else None
+        if kind != FORMAT:
+            raise CheckpointError(f"{path}: model_type is {kind!r}, not a {FORMAT!r} captioner")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise CheckpointError(f"{path}: unknown settings: {', '.join(unknown)}")
+        try:
+            return cls(**values)
+        except TypeError as error:  # a required setting is not there
+            raise CheckpointError(f"{path}: {error}") from error

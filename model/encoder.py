@@ -1,0 +1,114 @@
+"""The image encoder: a ViT-family backbone from transformers, its patch grid and prefix tokens."""
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
+
+from model.config import CheckpointError
+
+# Tokens that stand before the patches in the backbone's output: CLS, distillation, registers.
+PREFIX_TOKENS = {
+    "vit": lambda config: 1,
+    "deit": lambda config: 2,
+    "dinov2": lambda config: 1,
+    "dinov2_with_registers": lambda config: 1 + config.num_register_tokens,
+    "dinov3_vit": lambda config: 1 + config.num_register_tokens,
+    "clip_vision_model": lambda config: 1,
+    "siglip_vision_model": lambda config: 0,
+}
+# These have one position embedding a patch and stretch it to other sizes only when asked to.
+STRETCH_WHEN_ASKED = {"vit", "deit", "clip_vision_model", "siglip_vision_model"}
+ROTARY = {"dinov3_vit"}  # positions enter in every layer, so no patch can be left out before them
+
+
+class ImageEncoder(nn.Module):
+    """All output tokens of a ViT: (B, num_prefix_tokens + rows·cols, width).
+
+    Args:
+        config: the backbone's transformers config.
+        image_size: (height, width) of the input in pixels, multiples of the patch size.
+        backbone: the network, when it is already there; else a new one is made, with random
+            weights.
+
+    Set `patch_dropout` to leave out that share of the patches, others for each photo and step,
+    in training: half the patches cost half the time and the captions hardly suffer (Liu et al.
+    2022, "PatchDropout").
+
+    Raises CheckpointError for a backbone that is not supported or an image size that does not
+    divide into patches.
+    """
+
+    def __init__(
+        self,
+        config: PreTrainedConfig,
+        image_size: tuple[int, int],
+        backbone: nn.Module | None = None,
+    ):
+        super().__init__()
+        if config.model_type not in PREFIX_TOKENS:
+            raise CheckpointError(
+                f"image encoder {config.model_type!r} is not supported; "
+                f"choose one of {', '.join(PREFIX_TOKENS)}"
+            )
+        patch, image_size = config.patch_size, tuple(image_size)
+        if any(side % patch or side < patch for side in image_size):
+            raise CheckpointError(
+                f"image size {image_size} does not divide into patches of {patch} pixels"
+            )
+        self.image_size = image_size
+        self.grid_size = (image_size[0] // patch, image_size[1] // patch)
+        self.num_prefix_tokens = PREFIX_TOKENS[config.model_type](config)
+        if hasattr(config, "vision_use_head"):
+            config.vision_use_head = False  # SigLIP's pooling head, which we would not use
+        self.backbone = backbone or AutoModel.from_config(config)
+        if hasattr(self.backbone, "pooler"):
+            self.backbone.pooler = None  # not used either, and no dead weights in the checkpoint
+        self.patch_dropout = 0.0
+        if config.model_type not in ROTARY:
+            self.backbone.embeddings.register_forward_hook(self._drop_patches)
+        stretch = config.model_type in STRETCH_WHEN_ASKED
+        self._arguments = {"interpolate_pos_encoding": True} if stretch else {}
+
+    @classmethod
+    def from_pretrained(cls, name: str, image_size: tuple[int, int]) -> "ImageEncoder":
+        """A backbone from a folder or the hub, e.g. "facebook/dinov2-small"; of CLIP or SigLIP
+        the vision half is taken."""
+        config = AutoConfig.from_pretrained(name)
+        config = getattr(config, "vision_config", config)
+        if config.model_type not in PREFIX_TOKENS:
+            return cls(config, image_size)  # raises, before anything is downloaded
+        if hasattr(config, "vision_use_head"):
+            config.vision_use_head = False
+        backbone = AutoModel.from_pretrained(
+            name, config=config, use_safetensors=True, dtype=torch.float32
+        )
+        return cls(config, image_size, backbone)
+
+    @property
+    def num_tokens(self) -> int:
+        """Prefix tokens and patches together."""
+        return self.num_prefix_tokens + self.grid_size[0] * self.grid_size[1]
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """pixel_values (B, 3, height, width), normalised -> image features (B, S, width)."""
+        given = tuple(pixel_values.shape[2:])
+        if given != self.image_size:
+            raise ValueError(f"images of {given} pixels given, {self.image_size} expected")
+        features = self.backbone(pixel_values, **self._arguments).last_hidden_state
+        if features.shape[1] != self.num_tokens and not (self.training and self.patch_dropout):
+            raise CheckpointError(
+                f"the encoder gave {features.shape[1]} tokens; its config promises "
+                f"{self.num_prefix_tokens} + {self.grid_size[0]} × {self.grid_size[1]}"
+            )
+        return features
+
+    def _drop_patches(self, module: nn.Module, arguments: tuple, embedded: Tensor) -> Tensor | None:
+        if not (self.training and self.patch_dropout):
+            return None
+        prefix = self.num_prefix_tokens
+        patches = embedded[:, prefix:]
+        count = patches.shape[1]
+        order = torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)
+        kept = order[:, : max(1, round(count * (1 - self.patch_dropout)))]
+        patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[2]))
+        return torch.cat([embedded[:, :prefix], patches], dim=1)

@@ -1,0 +1,300 @@
+"""Choosing the words: greedy, beam search and sampling on an explicit KV cache.
+
+The decoder rates the next token (`TextDecoder.forward`); the functions here pick. All of them
+work on batches of images, share the image's keys and values between the hypotheses of an image,
+and stop when nothing that is still open can change the result. Each yields after every step, so
+that a caller can show the caption as it grows; the last value is the result.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.decoder import Cache, TextDecoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingOptions:
+    """How to choose the words.
+
+    Attributes:
+        num_beams: hypotheses kept open by beam search; 1 is greedy. Sampling does not use it.
+        num_captions: captions for each image, best first; at most `num_beams`, or any number
+            with sampling.
+        max_length, min_length: in tokens, the end token not counted. A caption that reaches
+            `max_length` is ended there.
+        length_penalty: beams are ranked by log-probability / length ** length_penalty; 0 favours
+            short captions, 1 the mean over tokens (Wu et al. 2016, without their constant).
+        no_repeat_ngram: no sequence of this many tokens occurs twice; 0 allows it.
+        sample: draw the words at random instead of searching for the likeliest.
+        temperature, top_k, top_p: shape of the draw (0 and 1 leave top_k and top_p off).
+        seed: the same seed draws the same captions, whatever else is in the batch.
+    """
+
+    num_beams: int = 5
+    num_captions: int = 1
+    max_length: int = 40
+    min_length: int = 0
+    length_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+    sample: bool = False
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self):
+        for name, lowest in (
+            ("num_beams", 1),
+            ("num_captions", 1),
+            ("max_length", 1),
+            ("min_length", 0),
+            ("no_repeat_ngram", 0),
+            ("top_k", 0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < lowest:
+                raise ValueError(f"{name} must be a whole number from {lowest}, not {value!r}")
+        if self.min_length > self.max_length:
+            raise ValueError(
+                f"min_length {self.min_length} is more than max_length {self.max_length}"
+            )
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature!r}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
+        if not self.sample and self.num_captions > self.num_beams:
+            raise ValueError(
+                f"num_captions {self.num_captions} is more than num_beams {self.num_beams}; "
+                "raise num_beams, or sample"
+            )
+
+    @classmethod
+    def create(cls, **values) -> "DecodingOptions":
+        """As the constructor, but an unknown name is a ValueError that lists the valid ones."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"unknown option {name!r}; choose from {', '.join(known)}")
+        return cls(**values)
+
+
+class Hypothesis(NamedTuple):
+    """A caption, or the beginning of one: chosen tokens (the end token too) and what the model
+    gave each as log-probability."""
+
+    tokens: tuple[int, ...] = ()
+    log_probabilities: tuple[float, ...] = ()
+
+    def then(self, token: int, log_probability: float) -> "Hypothesis":
+        return Hypothesis((*self.tokens, token), (*self.log_probabilities, log_probability))
+
+    def score(self, length_penalty: float) -> float:
+        return sum(self.log_probabilities) / len(self.tokens) ** length_penalty
+
+
+# For each image of the batch its hypotheses, best first.
+Ranked = list[list[Hypothesis]]
+
+
+def generate(
+    decoder: TextDecoder, cache: Cache, start: int, end: int, options: DecodingOptions
+) -> Iterator[Ranked]:
+    """Caption the images behind `cache`; yields the leading hypotheses after every step.
+
+    Args:
+        cache: from `decoder.look_at(image_features)`.
+        start, end: ids of the tokens that begin and end a caption.
+
+    Raises ValueError when `max_length` is more than the decoder has positions for.
+    """
+    if options.max_length > decoder.max_length - 1:
+        raise ValueError(
+            f"max_length {options.max_length} is more than this captioner's "
+            f"{decoder.max_length - 1} tokens"
+        )
+    choose = _beam_search
+    if options.sample or options.num_beams == 1:
+        choose = _one_by_one
+    return choose(decoder, cache, start, end, options)
+
+
+@torch.inference_mode()
+def step(decoder: TextDecoder, last_tokens: list[int], cache: Cache) -> tuple[Tensor, Cache]:
+    """Log-probabilities (rows, vocab_size) of the token after each row's last one."""
+    device = cache[0].cross_attn.keys.device
+    output = decoder(torch.tensor(last_tokens, device=device)[:, None], cache)
+    return output.logits[:, -1].float().log_softmax(dim=-1), output.cache
+
+
+def select(cache: Cache, rows: list[int], images: list[int] | None = None) -> Cache:
+    """Keep these hypotheses (rows), and of the images only `images` (all, if None)."""
+    device = cache[0].cross_attn.keys.device
+    rows = torch.tensor(rows, dtype=torch.long, device=device)
+    if images is not None:
+        images = torch.tensor(images, dtype=torch.long, device=device)
+    return tuple(
+        layer._replace(
+            self_attn=layer.self_attn.select(rows),
+            cross_attn=layer.cross_attn if images is None else layer.cross_attn.select(images),
+        )
+        for layer in cache
+    )
+
+
+def forbid(
+    log_probabilities: Tensor, hypotheses: list[Hypothesis], end: int, options: DecodingOptions
+) -> Tensor:
+    """Log-probabilities with -inf for what the options rule out at this step."""
+    length = len(hypotheses[0].tokens)
+    allowed = log_probabilities.clone()
+    if length >= options.max_length:  # time is up: the only choice is to end
+        allowed[:] = float("-inf")
+        allowed[:, end] = log_probabilities[:, end]
+        return allowed
+    if length < options.min_length:
+        allowed[:, end] = float("-inf")
+    n = options.no_repeat_ngram
+    if n:
+        for row, hypothesis in enumerate(hypotheses):
+            tokens = hypothesis.tokens
+            opening = tokens[length - n + 1 :] if n > 1 else ()
+            for i in range(length - n + 1):
+                if tokens[i : i + n - 1] == opening:
+                    allowed[row, tokens[i + n - 1]] = float("-inf")
+    stuck = allowed.isneginf().all(dim=1)  # a caption with nowhere to go ends
+    allowed[stuck, end] = log_probabilities[stuck, end]
+    return allowed
+
+
+def _one_by_one(
+    decoder: TextDecoder, cache: Cache, start: int, end: int, options: DecodingOptions
+) -> Iterator[Ranked]:
+    """Greedy and sampling: each hypothesis grows on its own, a token a step."""
+    num_images, group = len(cache[0].cross_attn.keys), options.num_captions
+    results: Ranked = [[Hypothesis()] * group for _ in range(num_images)]
+    generators = [torch.Generator() for _ in results]
+    for generator in generators:
+        if options.seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(options.seed)
+    running = list(range(num_images))
+    last_tokens = [start] * (num_images * group)
+    while running:
+        log_probabilities, cache = step(decoder, last_tokens, cache)
+        # Rows that have ended stay, unread, until all of their image have: rows per image
+        # must be equal for them to share its keys and values.
+        last_tokens = []
+        for k, image in enumerate(running):
+            rows = log_probabilities[k * group : (k + 1) * group]
+            for row, hypothesis in enumerate(results[image]):
+                if hypothesis.tokens[-1:] == (end,):
+                    last_tokens.append(end)
+                    continue
+                allowed = forbid(rows[row : row + 1], [hypothesis], end, options)[0]
+                token = (
+                    _draw(allowed, options, generators[image])
+                    if options.sample
+                    else int(allowed.argmax())
+                )
+                results[image][row] = hypothesis.then(token, float(rows[row, token]))
+                last_tokens.append(token)
+        yield [sorted(image, key=lambda h: -sum(h.log_probabilities)) for image in results]
+        still = [
+            k for k, image in enumerate(running) if any(h.tokens[-1] != end for h in results[image])
+        ]
+        if len(still) < len(running):
+            rows = [k * group + i for k in still for i in range(group)]
+            running = [running[k] for k in still]
+            last_tokens = [last_tokens[row] for row in rows]
+            cache = select(cache, rows, still)
+
+
+def _draw(log_probabilities: Tensor, options: DecodingOptions, generator: torch.Generator) -> int:
+    """A token at random, after temperature, top-k and nucleus (Holtzman et al. 2020)."""
+    ranked, tokens = (log_probabilities.cpu() / options.temperature).sort(descending=True)
+    probabilities = ranked.softmax(dim=-1)
+    # A token stays while those before it hold less than top_p; the first always stays.
+    keep = probabilities.cumsum(dim=-1) - probabilities < options.top_p
+    if options.top_k:
+        keep[options.top_k :] = False
+    drawn = torch.multinomial(probabilities * keep, 1, generator=generator)
+    return int(tokens[drawn])
+
+
+def _beam_search(
+    decoder: TextDecoder, cache: Cache, start: int, end: int, options: DecodingOptions
+) -> Iterator[Ranked]:
+    """The `num_beams` likeliest beginnings grow side by side, those that end are set aside.
+
+    An image is done when no open beam could still reach a better score than the captions found,
+    so more patience would change nothing.
+    """
+    num_images, num_beams = len(cache[0].cross_attn.keys), options.num_beams
+
+    def rank(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+        alive = [h for h in hypotheses if h.log_probabilities[-1] > float("-inf")]
+        alive.sort(key=lambda h: h.score(options.length_penalty), reverse=True)
+        return alive[: options.num_captions]
+
+    ended: Ranked = [[] for _ in range(num_images)]
+    beams: Ranked = [[Hypothesis()] for _ in range(num_images)]
+    running = list(range(num_images))
+    while running:
+        last_tokens = [h.tokens[-1] if h.tokens else start for i in running for h in beams[i]]
+        log_probabilities, cache = step(decoder, last_tokens, cache)
+        group = len(last_tokens) // len(running)
+        hypotheses = [h for image in running for h in beams[image]]
+        allowed = forbid(log_probabilities, hypotheses, end, options)
+        totals = torch.tensor([sum(h.log_probabilities) for h in hypotheses])
+        totals = totals.to(allowed.device)[:, None] + allowed
+        vocab_size = allowed.shape[1]
+        # Of the best 2·num_beams at most num_beams end, so enough are left to go on with.
+        best = totals.view(len(running), -1).topk(min(2 * num_beams, group * vocab_size))
+        rows, still, kept = [], [], []
+        for k, image in enumerate(running):
+            grown = []
+            for place, (total, index) in enumerate(
+                zip(best.values[k].tolist(), best.indices[k].tolist(), strict=True)
+            ):
+                if total == float("-inf") or len(grown) == num_beams:
+                    break
+                row, token = k * group + index // vocab_size, index % vocab_size
+                hypothesis = hypotheses[row].then(token, float(log_probabilities[row, token]))
+                if token != end:
+                    grown.append((row, hypothesis))
+                elif place < num_beams:
+                    ended[image].append(hypothesis)
+            beams[image] = [hypothesis for _, hypothesis in grown]
+            ended[image] = rank(ended[image])
+            if grown and not _is_settled(ended[image], beams[image], options):
+                still.append(k)
+                kept.append(image)
+                # A small vocabulary may not fill the beams; images of a batch need equally
+                # many rows, so dead ones stand in.
+                row, hypothesis = grown[-1]
+                dead = hypothesis._replace(log_probabilities=(float("-inf"),))
+                missing = num_beams - len(grown)
+                beams[image] += [dead] * missing
+                rows += [row for row, _ in grown] + [row] * missing
+        yield [rank(ended[i] + (beams[i] if i in kept else [])) for i in range(num_images)]
+        if kept:
+            cache = select(cache, rows, still if len(still) < len(running) else None)
+        running = kept
+
+
+def _is_settled(ended: list[Hypothesis], beams: list[Hypothesis], options: DecodingOptions) -> bool:
+    """Whether no open beam can still beat the worst of the captions found.
+
+    Log-probabilities only fall from here on, so a beam's best is to keep its total at the length
+    that favours it: the longest for a positive length penalty, else the next.
+    """
+    if len(ended) < options.num_captions:
+        return False
+    length = options.max_length + 1 if options.length_penalty > 0 else len(beams[0].tokens) + 1
+    best = max(sum(h.log_probabilities) for h in beams) / length**options.length_penalty
+    return best <= ended[-1].score(options.length_penalty)

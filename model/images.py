@@ -1,0 +1,183 @@
+"""The one door for images: any file, bytes, array or PIL image to an upright RGB image.
+
+Nothing else opens images, so every part of CaptionLens sees the same picture and a bad file
+always ends in an `ImageError` of one line.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+try:
+    import pillow_heif
+except ImportError:  # optional: only it reads the HEIC photos of phones
+    pass
+else:
+    pillow_heif.register_heif_opener()
+
+MAX_PIXELS = 100_000_000
+# Pillow knows more formats. Some of those run other programs (EPS), some match any bytes (TGA).
+READABLE = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"}
+SUFFIXES = {s for s, name in Image.registered_extensions().items() if name in READABLE}
+KINDS = "JPEG, PNG, WebP, GIF, BMP or TIFF"  # what messages ask for
+FORMATS = [name for name in Image.OPEN if name in READABLE]  # a build of Pillow may lack one
+
+# What undoes each value of EXIF's orientation tag.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pillow warns of broken EXIF and of sizes that we allow. Users get the photo or an `ImageError`.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class ImageError(ValueError):
+    """An image that cannot be used: one line with its name, what is wrong, and what to do."""
+
+
+def load_image(source: Any) -> Image.Image:
+    """An upright 8-bit RGB image; transparent parts are white, an animation is its first frame.
+
+    `source` is a path, the bytes of a file, a binary file object, a PIL image or a uint8 array
+    (height, width, 3). The result carries no metadata, so loading it again changes nothing.
+
+    Raises `ImageError` for everything that does not give such an image.
+    """
+    try:
+        with _opened(source) as image:
+            if image.width * image.height > MAX_PIXELS:  # from the header: nothing is decoded yet
+                raise Image.DecompressionBombError
+            return _upright_rgb(image)
+    except ImageError as error:
+        raise _named(source, str(error)) from error
+    except Image.DecompressionBombError as error:
+        raise _named(source, f"more than {MAX_PIXELS:,} pixels; give a smaller copy") from error
+    except Exception as error:  # a broken file makes Pillow raise anything, SyntaxError included
+        reason = str(error) or type(error).__name__
+        problem = f"broken or incomplete ({reason}); save or download it again"
+        raise _named(source, problem) from error
+
+
+def find_images(path: str | Path) -> list[Path]:
+    """The images that a path stands for: itself, or all below a folder in sorted order.
+
+    A file counts whatever its suffix: `load_image` finds out what it is. In a folder, files with
+    an image's suffix count; hidden files and folders do not.
+
+    Raises `ImageError` if there is no such path, or no image in the folder.
+    """
+    if not os.path.isdir(path):
+        if not os.path.exists(path):
+            raise _named(path, "no such file or folder; check the path")
+        return [Path(path)]
+    found = [
+        file
+        for file in Path(path).rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
+    ]
+    if not found:
+        raise _named(path, f"a folder without images; give one with {KINDS} files")
+    return sorted(found)
+
+
+@contextmanager
+def _opened(source: Any) -> Iterator[Image.Image]:
+    """The source as a PIL image whose pixels need not be decoded yet."""
+    if isinstance(source, Image.Image):
+        yield source
+    elif isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            raise ImageError(
+                f"an array {source.shape} of {source.dtype}; give (height, width, 3) of uint8"
+            )
+        yield Image.fromarray(source)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        yield _open(io.BytesIO(source))
+    elif isinstance(source, str | os.PathLike):
+        try:
+            file = open(source, "rb")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ImageError(f"cannot be opened ({reason}); give an image file") from error
+        with file:
+            yield _open(file)
+    elif hasattr(source, "read"):
+        yield _open(source)
+    else:
+        raise ImageError(
+            f"{type(source).__name__} is not an image; give a path, bytes, a binary file, "
+            "a PIL image or an array"
+        )
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    try:
+        file.seek(0)
+    except (AttributeError, io.UnsupportedOperation):  # a pipe
+        file = io.BytesIO(file.read())
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        head = file.read(12)
+        if not head:
+            problem = "an empty file; save or download it again"
+        elif head[4:] in (b"ftypheic", b"ftypheix", b"ftypmif1") and "HEIF" not in FORMATS:
+            problem = "a HEIC photo; install pillow-heif, or save it as JPEG"
+        else:
+            problem = f"not an image that can be opened; give a {KINDS} file"
+        raise ImageError(problem) from error
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise ImageError("no pixels in it; give another image")
+    image.load()  # TIFF turns itself while it loads, and PNG may have its EXIF at the end
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # broken EXIF, which must not cost the user the photo
+        turn = None
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bit(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    image = image.convert("RGB")  # always a copy: a caller's own image stays as it is
+    image.info = {}
+    return image if turn is None else image.transpose(turn)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or floats as 8 bits, which Pillow's own conversion would clip."""
+    values = np.nan_to_num(np.asarray(image, np.float32))
+    # 16-bit files reach from 0 to 65535, whole numbers of 32 bits too when they hold no more.
+    # Nothing says what white is in other files: it is their largest value.
+    largest = float(values.max())
+    white = 65535 if image.mode != "F" and largest <= 65535 else max(largest, 1e-6)
+    return Image.fromarray((values.clip(0, white) * 255 / white).round().astype(np.uint8))
+
+
+def _named(source: Any, problem: str) -> ImageError:
+    if isinstance(source, str | os.PathLike):
+        name = str(source)
+    else:
+        name = getattr(source, "filename", None) or getattr(source, "name", None)
+    text = f"{name if isinstance(name, str) else 'image'}: {problem}"
+    # Names and Pillow's messages may hold line breaks, and names bytes that are not text.
+    return ImageError("".join(c if c.isprintable() else "?" for c in text))

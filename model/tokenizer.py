@@ -1,0 +1,118 @@
+"""Between captions and tokens: byte-level BPE, sentences, and the words that tokens form."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from model.config import CheckpointError
+
+START, END = "<|start|>", "<|end|>"
+PUNCTUATION = ".,;:!?"  # belongs to the word before it
+SPACE = "Ġ"  # how byte-level BPE writes the space that begins a word
+
+
+class Word(NamedTuple):
+    """A word with the tokens [start, stop) that it is made of."""
+
+    text: str
+    start: int
+    stop: int
+
+
+def as_sentence(caption: str) -> str:
+    """One space between words, none before punctuation, a capital first and a stop at the end.
+
+    Corpora write "a dog runs ." and "a dog runs" alike; the model should learn one of them.
+    """
+    text = _attach_punctuation(" ".join(caption.split()))
+    if text and text[-1] not in ".!?":
+        text += "."
+    return text[:1].upper() + text[1:]
+
+
+def _attach_punctuation(text: str) -> str:
+    return re.sub(rf"\s+([{PUNCTUATION}]+)(?=\s|$)", r"\1", text)
+
+
+class CaptionTokenizer:
+    """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        tokenizer.encode_special_tokens = True  # "<|end|>" typed by a user is text, not an end
+        self.start, self.end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+        if self.start is None or self.end is None:
+            raise CheckpointError(f"tokenizer.json has no {START} and {END} tokens")
+
+    @classmethod
+    def train(cls, captions: Iterable[str], vocab_size: int) -> "CaptionTokenizer":
+        """Learn byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2) from sentences."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[START, END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(captions, trainer)
+        return cls(tokenizer)
+
+    @classmethod
+    def load(cls, folder: Path) -> "CaptionTokenizer":
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise CheckpointError(f"{path}: missing")
+        try:
+            return cls(Tokenizer.from_file(str(path)))
+        except CheckpointError:
+            raise
+        except Exception as error:  # the library raises bare Exception
+            raise CheckpointError(f"{path}: not a tokenizer ({error})") from error
+
+    def save(self, folder: Path) -> None:
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+
+    @property
+    def vocab_size(self) -> int:
+        return self.tokenizer.get_vocab_size()
+
+    def encode(self, text: str) -> tuple[list[int], list[Word]]:
+        """Tokens of a sentence, without start and end, and its words with their tokens.
+
+        Words are what stands between spaces, in order; a mark that stands alone (" .") belongs
+        to the word before it. Any text can be encoded: what is not in the vocabulary becomes
+        bytes.
+        """
+        tokens: list[int] = []
+        words: list[Word] = []
+        for word in _attach_punctuation(text).split():
+            # BPE never joins pieces across a space, so words can be encoded one by one
+            pieces = self.tokenizer.encode((" " if words else "") + word).ids
+            words.append(Word(word, len(tokens), len(tokens) + len(pieces)))
+            tokens += pieces
+        return tokens, words
+
+    def words(self, tokens: Sequence[int]) -> list[Word]:
+        """Group tokens (without start and end) into words; sub-word pieces are joined.
+
+        The words' spans cover all tokens. Bytes that are not UTF-8 show as U+FFFD.
+        """
+        starts: list[int] = []
+        for i, token in enumerate(tokens):
+            piece = self.tokenizer.id_to_token(token) or ""
+            if not starts or piece.startswith(SPACE):
+                starts.append(i)
+        words: list[Word] = []
+        for start, stop in zip(starts, [*starts, len(tokens)][1:], strict=True):
+            text = "".join(self.tokenizer.decode(list(tokens[start:stop])).split())
+            if words and not text.strip(PUNCTUATION):  # nothing else: part of the word before
+                last = words.pop()
+                words.append(Word(last.text + text, last.start, stop))
+            else:
+                words.append(Word(text, start, stop))
+        return words

@@ -1,0 +1,318 @@
+"""The captioner as a whole: maps belong to their words, saved is loaded, bad checkpoints say so."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel, Dinov2WithRegistersConfig
+
+from model import Captioner, CheckpointError, load
+from model.captioner import WEIGHTS
+from model.decoder import TextDecoder
+from model.generation import step
+from model.tokenizer import CaptionTokenizer
+from tests.tiny import SENTENCES, draw_photo, tiny_captioner, tiny_encoder_config
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return tiny_captioner()
+
+
+@pytest.fixture
+def folder(tmp_path, captioner):
+    captioner.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_word_k_looks_at_patch_k():
+    """A decoder built by hand: position t attends to patch t, and says what is written there.
+
+    One off in the bookkeeping, or rows and columns exchanged, and a map peaks elsewhere.
+    """
+    captioner = tiny_captioner(image_size=(42, 84))  # 3 × 6 patches after one prefix token
+    tokenizer = captioner.tokenizer = CaptionTokenizer.train(SENTENCES, 400)
+    said, words = tokenizer.encode("a red dog runs in water")
+    said = [*said, tokenizer.end]
+    positions, vocab_size = 40, tokenizer.vocab_size
+    width = positions + vocab_size  # one direction for each position and for each token
+    decoder = TextDecoder(
+        vocab_size=vocab_size,
+        max_length=positions,
+        width=width,
+        num_layers=1,
+        num_heads=1,
+        image_width=18 + vocab_size,
+    ).eval()
+    block = decoder.blocks[0]
+    with torch.no_grad():
+        for p in (*block.self_attn.parameters(), *block.mlp.parameters()):
+            p.zero_()
+        for linear in (block.cross_attn.query, block.cross_attn.key, block.cross_attn.value):
+            linear.weight.zero_()
+        decoder.position_embedding.weight.copy_(torch.eye(positions, width))
+        decoder.token_embedding.weight.zero_()[:, positions:] = torch.eye(vocab_size)
+        block.cross_attn.query.weight[:18, :18] = 20 * torch.eye(18)  # ask for patch t
+        block.cross_attn.key.weight[:18, :18] = 20 * torch.eye(18)  # patch k is patch k
+        block.cross_attn.value.weight[positions:, 18:] = 50 * torch.eye(vocab_size)
+        block.cross_attn.output.weight.copy_(torch.eye(width))
+    captioner.decoder = decoder
+    features = torch.zeros(1 + 18, 18 + vocab_size)
+    for patch in range(18):
+        features[1 + patch, patch] = 1.0
+        features[1 + patch, 18 + (said[patch] if patch < len(said) else said[0])] = 1.0
+
+    for options in (dict(num_beams=1), dict(num_beams=3), dict(sample=True, seed=0)):
+        caption = captioner.caption(features, **options)
+        assert caption.text == "a red dog runs in water"
+        explanation = captioner.explain(features, caption)
+        assert explanation.attention.weights.shape == (1, 1, len(said), 19)
+        for k, word in enumerate(explanation.words):
+            heatmap = explanation.heatmap(k)
+            assert heatmap.shape == (3, 6) and heatmap.dtype == np.float32
+            patches = list(range(word.start, word.stop))
+            peaks = heatmap.ravel().argsort()[::-1][: len(patches)]
+            assert sorted(peaks) == patches, f"word {k} looks elsewhere"
+            assert heatmap.sum() == pytest.approx(1, abs=1e-3)
+
+
+@torch.inference_mode()
+def test_replayed_weights_are_those_of_the_greedy_path(captioner):
+    features = captioner.encode([draw_photo()])
+    caption = captioner.caption(features[0], num_beams=1)
+    cache, collected = captioner.decoder.look_at(features), []
+    for token in (captioner.tokenizer.start, *caption.tokens[:-1]):
+        output = captioner.decoder(torch.tensor([[token]]), cache, need_weights=True)
+        cache = output.cache
+        collected.append(output.cross_attn_weights[:, 0, :, -1])
+    explanation = captioner.explain(features[0], caption)
+    found = torch.from_numpy(explanation.attention.weights)
+    torch.testing.assert_close(found, torch.stack(collected, dim=2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:3]))
+
+
+def test_probabilities_are_those_of_the_steps(captioner):
+    features = captioner.encode([draw_photo()])
+    caption = captioner.caption(features[0], num_beams=3)
+    with torch.inference_mode():
+        cache, by_token = captioner.decoder.look_at(features), []
+        last = captioner.tokenizer.start
+        for token in caption.tokens:
+            log_probabilities, cache = step(captioner.decoder, [last], cache)
+            by_token.append(float(log_probabilities[0, token]))
+            last = token
+    assert caption.log_probability == pytest.approx(sum(by_token), abs=1e-4)
+    explanation = captioner.explain(features[0], caption)
+    assert explanation.log_probability == pytest.approx(sum(by_token), abs=1e-4)
+    for said, replayed in zip(caption.words, explanation.words, strict=True):
+        expected = np.exp(sum(by_token[said.start : said.stop]))
+        assert said.probability == pytest.approx(expected, rel=1e-3)
+        assert replayed.probability == pytest.approx(expected, rel=1e-3)
+        assert replayed[:1] + replayed[2:] == said[:1] + said[2:]
+
+
+def test_stream_ends_with_the_caption(captioner):
+    photo = draw_photo()
+    for options in (dict(num_beams=1), dict(num_beams=4)):
+        partial = list(captioner.stream(photo, **options))
+        assert partial[-1] == captioner.caption(photo, **options)
+        assert len(partial) > 1
+
+
+def test_batches_and_several_captions(captioner):
+    photos = [draw_photo(colour=c) for c in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
+    together = captioner.captions(photos, num_captions=2)
+    assert [len(captions) for captions in together] == [2, 2, 2]
+    for photo, captions in zip(photos, together, strict=True):
+        assert captioner.captions([photo], num_captions=2)[0][0].tokens == captions[0].tokens
+    features = captioner.encode(photos)
+    again = captioner.captions(features, num_captions=2)
+    assert [c.text for image in again for c in image] == [
+        c.text for image in together for c in image
+    ]
+    many = captioner.captions(photos[:1], num_captions=8)[0]  # more than the usual beams
+    assert len({c.tokens for c in many}) == 8
+
+
+def test_explaining_a_sentence_of_ones_own(captioner):
+    explanation = captioner.explain(draw_photo(), "zwei  Hunde 🐕 , <|end|> <b>run</b>")
+    assert [w.text for w in explanation.words] == ["zwei", "Hunde", "🐕,", "<|end|>", "<b>run</b>"]
+    assert all(0 < w.probability <= 1 for w in explanation.words)
+    assert explanation.heatmap(3).shape == (4, 4)
+    with pytest.raises(ValueError, match="there is no word"):
+        captioner.explain(draw_photo(), "  ")
+    with pytest.raises(ValueError, match="tokens; this captioner reads at most 39"):
+        captioner.explain(draw_photo(), "word " * 30)
+    with pytest.raises(IndexError, match="word 9 of 5"):
+        explanation.heatmap(9)
+    with pytest.raises(ValueError, match="unknown method 'magic'; choose from attention"):
+        explanation.heatmap(0, method="magic")
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 0), (torch.float16, 2e-3)])
+def test_saved_is_loaded(captioner, tmp_path, dtype, tolerance):
+    captioner.save_pretrained(tmp_path, dtype)
+    loaded = load(tmp_path)
+    assert not loaded.training and loaded.config == captioner.config
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "config.json",
+        WEIGHTS,
+        "tokenizer.json",
+        "preprocessor_config.json",
+    }
+    for name, weight in captioner.state_dict().items():
+        found = loaded.state_dict()[name]
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, weight, atol=tolerance, rtol=tolerance)
+    if not tolerance:
+        photo = draw_photo()
+        assert loaded.caption(photo) == captioner.caption(photo)
+
+
+def test_backbone_with_registers_and_an_oblong_grid(tmp_path):
+    encoder = Dinov2WithRegistersConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        patch_size=14,
+        image_size=56,
+        num_register_tokens=4,
+    )
+    tiny_captioner((28, 70), encoder).save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    explanation = loaded.explain(draw_photo(), loaded.caption(draw_photo()))
+    assert explanation.attention.num_prefix_tokens == 5
+    assert explanation.attention.weights.shape[3] == 5 + 2 * 5
+    assert explanation.heatmap(0).shape == (2, 5)
+
+
+def test_new_captioner_from_a_pretrained_encoder(captioner, tmp_path):
+    torch.manual_seed(0)
+    backbone = AutoModel.from_config(tiny_encoder_config())
+    backbone.save_pretrained(tmp_path / "encoder")
+    captioner.image_processor.save_pretrained(tmp_path / "encoder")
+    new = Captioner.from_encoder(
+        str(tmp_path / "encoder"), captioner.tokenizer, (28, 56), width=16, num_heads=2
+    )
+    assert new.encoder.grid_size == (2, 4)
+    assert new.pixel_values([draw_photo(300, 100)]).shape == (1, 3, 28, 56)
+    kept = backbone.encoder.layer[1].mlp.fc1.weight
+    torch.testing.assert_close(new.encoder.backbone.encoder.layer[1].mlp.fc1.weight, kept)
+    new.save_pretrained(tmp_path / "captioner", torch.float32)
+    loaded = load(str(tmp_path / "captioner")).eval()
+    assert loaded.caption(draw_photo()) == new.eval().caption(draw_photo())
+    assert AutoConfig.for_model(**loaded.config.encoder).patch_size == 14
+
+
+def test_the_whole_photo_is_squashed_in(captioner):
+    """No crop: what lies at the photo's edge lies at the input's edge."""
+    photo = draw_photo(200, 20, (0, 0, 0))
+    photo.paste((255, 255, 255), (0, 0, 20, 20))
+    pixels = captioner.pixel_values([photo])[0].mean(0)
+    assert pixels[:, :4].min() > pixels[:, 8:].max()
+
+
+# --- checkpoints that are not right ------------------------------------------------------------
+
+
+def change_weights(folder, change):
+    weights = load_file(folder / WEIGHTS)
+    change(weights)
+    save_file(weights, folder / WEIGHTS)
+
+
+NORM, EMBEDDING = "decoder.final_norm.weight", "decoder.token_embedding.weight"
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda w: w.pop(NORM), f"missing: {NORM}$"),
+        (
+            lambda w: w.update({NORM: torch.zeros(3)}),
+            rf"wrong shape: {NORM} is \(3,\), not \(32,\)",
+        ),
+        (lambda w: w.update(stranger=torch.zeros(3)), "unexpected: stranger$"),
+        (lambda w: w.clear(), "missing: .* and [0-9]+ more$"),
+    ],
+)
+def test_weights_that_do_not_fit_are_listed(folder, change, message):
+    change_weights(folder, change)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def edit_config(**changes):
+    def edit(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda f: (f / WEIGHTS).unlink(), "missing; a captioner's weights"),
+        (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-9]), "not a whole"),
+        (lambda f: (f / WEIGHTS).write_bytes(b""), "not a whole"),
+        (lambda f: (f / "config.json").unlink(), "config.json: cannot be read"),
+        (lambda f: (f / "config.json").write_text("{"), "config.json: not valid JSON"),
+        (lambda f: (f / "config.json").write_text("[]"), "model_type is None"),
+        (edit_config(model_type="gpt2"), "model_type is 'gpt2'"),
+        (edit_config(colour=1), "unknown settings: colour"),
+        (edit_config(encoder={"model_type": "resnet"}), "'resnet' is not supported"),
+        (edit_config(encoder={}), "config.json: .*model_type"),
+        (edit_config(vocab_size=5), "the tokenizer has"),
+        (edit_config(width=33), "num_heads"),
+        (edit_config(width="wide"), "config.json"),
+        (edit_config(decoding={"beams": 2}), "unknown option 'beams'"),
+        (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json: missing"),
+        (lambda f: (f / "preprocessor_config.json").unlink(), "preprocessor_config.json: missing"),
+        (lambda f: (f / "preprocessor_config.json").write_text("?"), "preprocessor_config.json"),
+    ],
+)
+def test_a_spoilt_checkpoint_is_one_clear_line(folder, spoil, message):
+    spoil(folder)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint folder"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="^nobody/nothing: neither a folder nor a model"):
+        load("nobody/nothing")  # offline and not cached: at once
+
+
+def test_push_uploads_what_was_saved(captioner, monkeypatch, tmp_path):
+    sent = {}
+
+    class Hub:
+        def __init__(self, token=None):
+            pass
+
+        def create_repo(self, repo_id, private, exist_ok):
+            class Url(str):
+                pass
+
+            url = Url(f"https://hub/{repo_id}")
+            url.repo_id = repo_id
+            return url
+
+        def upload_folder(self, repo_id, folder_path):
+            sent[repo_id] = sorted(
+                p.name for p in __import__("pathlib").Path(folder_path).iterdir()
+            )
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert captioner.push_to_hub("me/mine") == "https://hub/me/mine"
+    assert sent == {
+        "me/mine": ["config.json", WEIGHTS, "preprocessor_config.json", "tokenizer.json"]
+    }

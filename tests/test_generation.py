@@ -1,0 +1,250 @@
+"""Decoding: the cache, and each way of choosing against what it claims to be."""
+
+import itertools
+
+import pytest
+import torch
+
+from model.decoder import TextDecoder
+from model.generation import DecodingOptions, generate, select
+
+START, END = 0, 1
+
+
+def make_decoder(vocab_size=12, max_length=16, seed=0, scale=8.0):
+    """A random decoder whose next-token distributions are far from uniform."""
+    torch.manual_seed(seed)
+    decoder = TextDecoder(
+        vocab_size=vocab_size,
+        max_length=max_length,
+        width=16,
+        num_layers=2,
+        num_heads=2,
+        image_width=10,
+        dropout=0.1,
+    ).eval()
+    with torch.no_grad():
+        for p in decoder.parameters():
+            if p.dim() == 2:
+                p.mul_(scale)
+    return decoder
+
+
+def images(count, seed=1, num_tokens=7):
+    return torch.randn(count, num_tokens, 10, generator=torch.Generator().manual_seed(seed))
+
+
+def run(decoder, features, **options):
+    """All yielded values; the last is the result."""
+    with torch.inference_mode():
+        cache = decoder.look_at(features)
+    return list(generate(decoder, cache, START, END, DecodingOptions(**options)))
+
+
+def log_probability(decoder, features, tokens):
+    """By teacher forcing, without a cache."""
+    with torch.inference_mode():
+        inputs = torch.tensor([[START, *tokens[:-1]]])
+        logits = decoder(inputs, decoder.look_at(features[None])).logits[0]
+    return logits.log_softmax(-1)[range(len(tokens)), list(tokens)]
+
+
+@torch.inference_mode()
+def test_cached_is_uncached():
+    decoder, features = make_decoder(), images(2)
+    tokens = torch.randint(0, 12, (4, 9))  # two captions for each image
+    whole = decoder(tokens, decoder.look_at(features), need_weights=True)
+    cache, logits, weights = decoder.look_at(features), [], []
+    for part in tokens.split([3, 1, 1, 4], dim=1):  # also several tokens at once
+        output = decoder(part, cache, need_weights=True)
+        cache = output.cache
+        logits.append(output.logits)
+        weights.append(output.cross_attn_weights)
+    torch.testing.assert_close(torch.cat(logits, 1), whole.logits, atol=1e-5, rtol=0)
+    joined = torch.cat(weights, dim=3)
+    assert joined.shape == whole.cross_attn_weights.shape == (2, 4, 2, 9, 7)
+    torch.testing.assert_close(joined, whole.cross_attn_weights, atol=1e-5, rtol=0)
+    for layer, expected in zip(cache, whole.cache, strict=True):
+        assert layer.self_attn.keys.shape == (4, 2, 9, 8)
+        assert layer.cross_attn.keys.shape == (2, 2, 7, 8)  # neither copied nor grown
+        torch.testing.assert_close(layer.self_attn.keys, expected.self_attn.keys)
+
+
+@torch.inference_mode()
+def test_selecting_images_and_rows():
+    decoder, features = make_decoder(), images(3)
+    tokens = torch.randint(0, 12, (6, 4))
+    cache = decoder(tokens, decoder.look_at(features)).cache
+    rows, kept = [5, 4, 0, 0], [2, 0]
+    picked = select(cache, rows, kept)
+    after = decoder(tokens[rows, :1], picked).logits
+    alone = decoder(tokens[rows], decoder.look_at(features[kept]))
+    expected = decoder(tokens[rows, :1], alone.cache).logits
+    torch.testing.assert_close(after, expected, atol=1e-5, rtol=0)
+
+
+def test_greedy_takes_the_likeliest_token():
+    decoder, features = make_decoder(), images(3)
+    results = run(decoder, features, num_beams=1, max_length=10)[-1]
+    for image, (hypothesis,) in zip(features, results, strict=True):
+        tokens = hypothesis.tokens
+        assert tokens[-1] == END and len(tokens) <= 11
+        scores = log_probability(decoder, image, tokens)
+        assert torch.tensor(hypothesis.log_probabilities).allclose(scores, atol=1e-4)
+        with torch.inference_mode():
+            inputs = torch.tensor([[START, *tokens[:-1]]])
+            logits = decoder(inputs, decoder.look_at(image[None])).logits[0]
+        likeliest = logits.argmax(-1).tolist()
+        assert likeliest[: min(10, len(tokens))] == list(tokens[:10])
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0, -0.5])
+@pytest.mark.parametrize("seed", range(4))
+def test_beam_search_is_exhaustive_search(length_penalty, seed):
+    """With as many beams as there are beginnings nothing can be missed."""
+    longest, vocab_size = 3, 5
+    decoder = make_decoder(vocab_size=vocab_size, seed=seed)
+    features = images(2, seed)
+    found = run(
+        decoder,
+        features,
+        num_beams=4**longest,
+        max_length=longest,
+        num_captions=4,
+        length_penalty=length_penalty,
+    )[-1]
+    open_tokens = [t for t in range(vocab_size) if t != END]
+    for image, hypotheses in zip(features, found, strict=True):
+        scored = []
+        for length in range(longest + 1):
+            for said in itertools.product(open_tokens, repeat=length):
+                tokens = (*said, END)
+                total = float(log_probability(decoder, image, tokens).sum())
+                scored.append((total / len(tokens) ** length_penalty, tokens))
+        scored.sort(reverse=True)
+        assert [h.tokens for h in hypotheses] == [tokens for _, tokens in scored[:4]]
+        assert hypotheses[0].score(length_penalty) == pytest.approx(scored[0][0], abs=1e-4)
+
+
+def test_stopping_early_changes_nothing():
+    """The bound is exact: a search that goes on to the end finds the same captions."""
+    features = images(4)
+    for seed in range(5):
+        decoder = make_decoder(seed=seed)
+        for num_beams in (2, 3):
+            steps = run(decoder, features, num_beams=num_beams, max_length=14)
+            alone = [run(decoder, f[None], num_beams=num_beams, max_length=14) for f in features]
+            assert [a[-1][0][0].tokens for a in alone] == [r[0].tokens for r in steps[-1]]
+            assert len(steps) == max(len(a) for a in alone)
+
+
+def test_batch_changes_no_caption():
+    decoder, features = make_decoder(seed=3), images(5)
+    for options in (
+        dict(num_beams=1),
+        dict(num_beams=4, num_captions=2),
+        dict(sample=True, seed=7, num_captions=3),
+    ):
+        together = run(decoder, features, max_length=12, **options)[-1]
+        for image, expected in zip(features, together, strict=True):
+            alone = run(decoder, image[None], max_length=12, **options)[-1][0]
+            assert [h.tokens for h in alone] == [h.tokens for h in expected]
+
+
+def test_every_caption_ends_within_max_length():
+    decoder, features = make_decoder(seed=5), images(4)
+    with torch.no_grad():
+        decoder.token_embedding.weight[END].zero_()  # it hardly ever wants to end
+    for options in (dict(num_beams=1), dict(num_beams=3), dict(sample=True, seed=0)):
+        for hypotheses in run(decoder, features, max_length=6, **options)[-1]:
+            for hypothesis in hypotheses:
+                assert hypothesis.tokens.index(END) == len(hypothesis.tokens) - 1 <= 6
+
+
+@pytest.mark.parametrize("options", [dict(num_beams=1), dict(num_beams=4), dict(sample=True)])
+def test_min_length_and_no_repeats(options):
+    features = images(3)
+    for seed in range(5):
+        decoder = make_decoder(seed=seed)
+        results = run(decoder, features, min_length=5, max_length=12, no_repeat_ngram=2, **options)[
+            -1
+        ]
+        for hypotheses in results:
+            for hypothesis in hypotheses:
+                said = hypothesis.tokens[:-1]
+                assert len(said) >= 5
+                pairs = list(itertools.pairwise(said))
+                assert len(pairs) == len(set(pairs))
+
+
+def test_no_repeated_token_leaves_a_stuck_caption_to_end():
+    decoder = make_decoder(vocab_size=4, seed=2)
+    for hypotheses in run(
+        decoder, images(2), num_beams=3, no_repeat_ngram=1, min_length=9, max_length=12
+    )[-1]:
+        assert len(hypotheses[0].tokens) == 4 and hypotheses[0].tokens[-1] == END
+
+
+def test_several_captions_are_distinct_and_ordered():
+    decoder, features = make_decoder(seed=1), images(2)
+    for hypotheses in run(decoder, features, num_beams=6, num_captions=4, max_length=10)[-1]:
+        assert len({h.tokens for h in hypotheses}) == 4
+        scores = [h.score(1.0) for h in hypotheses]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_sampling_follows_the_distribution():
+    """First tokens of many draws, against the model's own probabilities."""
+    decoder, features = make_decoder(vocab_size=6, scale=4.0), images(1)
+    count = 4000
+    drawn = run(decoder, features, sample=True, seed=0, num_captions=count, max_length=1)[0][0]
+    found = torch.bincount(torch.tensor([h.tokens[0] for h in drawn]), minlength=6) / count
+    with torch.inference_mode():
+        expected = decoder(torch.tensor([[START]]), decoder.look_at(features)).logits[0, 0]
+    torch.testing.assert_close(found, expected.softmax(-1), atol=0.03, rtol=0)
+
+
+def test_narrow_sampling_is_greedy():
+    decoder, features = make_decoder(seed=4), images(3)
+    greedy = run(decoder, features, num_beams=1, max_length=8)[-1]
+    for options in (dict(top_k=1), dict(top_p=1e-6), dict(temperature=1e-4)):
+        assert run(decoder, features, sample=True, seed=1, max_length=8, **options)[-1] == greedy
+
+
+def test_seed():
+    decoder, features = make_decoder(seed=6, scale=4.0), images(2)
+    options = dict(sample=True, max_length=10, num_captions=3)
+    first = run(decoder, features, seed=1, **options)[-1]
+    assert run(decoder, features, seed=1, **options)[-1] == first
+    assert run(decoder, features, seed=2, **options)[-1] != first
+
+
+def test_stream_grows_to_the_result():
+    decoder, features = make_decoder(seed=2), images(2)
+    steps = run(decoder, features, num_beams=4, max_length=10)
+    for step, ranked in enumerate(steps):
+        for hypotheses in ranked:
+            assert len(hypotheses) == 1
+            assert len(hypotheses[0].tokens) <= step + 1
+    assert all(h[0].tokens[-1] == END for h in steps[-1])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(num_beams=0), "num_beams must be a whole number from 1"),
+        (dict(num_captions=6), "num_captions 6 is more than num_beams 5"),
+        (dict(min_length=50), "min_length 50 is more than max_length 40"),
+        (dict(temperature=0), "temperature must be above 0"),
+        (dict(top_p=1.5), "top_p must be above 0 and at most 1"),
+        (dict(beams=3), "unknown option 'beams'; choose from num_beams"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        DecodingOptions.create(**options)
+
+
+def test_longer_than_the_decoder():
+    with pytest.raises(ValueError, match="max_length 40 is more than this captioner's 15 tokens"):
+        run(make_decoder(), images(1))

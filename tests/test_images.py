@@ -1,0 +1,310 @@
+"""Every kind of image comes in upright and RGB; everything else ends in one clear line."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import images
+from model.images import ImageError, find_images, load_image
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pixels(image):
+    """Rows of (red, green, blue)."""
+    assert image.mode == "RGB"
+    return [[tuple(p) for p in row] for row in np.asarray(image).tolist()]
+
+
+def corners():
+    """2 wide, 3 high, each corner its own: red, green / blue, white."""
+    image = Image.new("RGB", (2, 3))
+    for place, colour in {(0, 0): RED, (1, 0): GREEN, (0, 2): BLUE, (1, 2): WHITE}.items():
+        image.putpixel(place, colour)
+    return image
+
+
+def problem(source):
+    """The message of the ImageError, which must be one line."""
+    with pytest.raises(ImageError) as caught:
+        load_image(source)
+    message = str(caught.value)
+    assert message.isprintable()
+    return message
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    corners().save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "source_of",
+    [
+        str,
+        lambda path: path,
+        lambda path: path.read_bytes(),
+        lambda path: bytearray(path.read_bytes()),
+        lambda path: io.BytesIO(path.read_bytes()),
+        Image.open,
+        lambda path: np.asarray(Image.open(path)),
+    ],
+    ids=["str", "Path", "bytes", "bytearray", "file", "PIL", "array"],
+)
+def test_every_source_gives_the_same_image(photo, source_of):
+    assert pixels(load_image(source_of(photo))) == pixels(corners())
+
+
+def test_file_object_is_read_from_its_start_and_left_open(photo):
+    with open(photo, "rb") as file:
+        file.read()
+        assert pixels(load_image(file)) == pixels(corners())
+        assert not file.closed
+
+
+def test_pipe(photo):
+    read_end, write_end = os.pipe()
+    os.write(write_end, photo.read_bytes())
+    os.close(write_end)
+    with open(read_end, "rb") as pipe:
+        assert pixels(load_image(pipe)) == pixels(corners())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_kinds(kind):
+    loaded = load_image(encoded(Image.new("RGB", (8, 8), WHITE), kind))
+    assert pixels(loaded) == [[WHITE] * 8] * 8
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(kind, orientation):
+    # Blocks of 16 pixels, so that JPEG keeps the colours of the corners apart.
+    upright = corners().resize((32, 48), Image.Resampling.NEAREST)
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    turn = images.UPRIGHT.get(inverse)
+    stored = upright if turn is None else upright.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"subsampling": 0, "quality": 95} if kind == "JPEG" else {}
+    data = encoded(stored, kind, exif=exif, **options)
+
+    for loaded in (load_image(data), load_image(load_image(data))):
+        assert loaded.size == upright.size
+        assert np.abs(np.asarray(loaded, int) - np.asarray(upright, int)).max() < 40
+
+
+def test_broken_exif_does_not_cost_the_photo():
+    data = encoded(corners(), exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert pixels(load_image(data)) == pixels(corners())
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(np.array([[[9, 9, 9, 0], [*BLUE, 255]]], np.uint8), "RGBA"),
+        Image.fromarray(np.array([[[9, 9, 9, 0], [*BLUE, 255]]], np.uint8), "RGBA").convert("PA"),
+    ],
+    ids=["RGBA", "PA"],
+)
+def test_transparent_is_white(image):
+    assert pixels(load_image(image)) == [[WHITE, BLUE]]
+
+
+def test_half_transparent_is_mixed_with_white():
+    image = Image.new("LA", (1, 1), (0, 128))
+    assert pixels(load_image(encoded(image))) == [[(127, 127, 127)]]
+
+
+def test_transparent_colour_of_palette_grey_and_rgb_is_white():
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([*RED, *BLUE])
+    palette.putpixel((1, 0), 1)
+    assert pixels(load_image(encoded(palette, transparency=0))) == [[WHITE, BLUE]]
+    assert pixels(load_image(encoded(palette, "GIF", transparency=0))) == [[WHITE, BLUE]]
+    grey = Image.fromarray(np.array([[7, 50]], np.uint8))
+    assert pixels(load_image(encoded(grey, transparency=7))) == [[WHITE, (50, 50, 50)]]
+    rgb = palette.convert("RGB")
+    assert pixels(load_image(encoded(rgb, transparency=RED))) == [[WHITE, BLUE]]
+
+
+def test_palette_grey_and_one_bit():
+    assert pixels(load_image(encoded(corners().convert("P", palette=1)))) == pixels(corners())
+    assert pixels(load_image(encoded(Image.new("L", (1, 1), 77)))) == [[(77, 77, 77)]]
+    one_bit = Image.new("1", (2, 1))
+    one_bit.putpixel((1, 0), 1)
+    assert pixels(load_image(encoded(one_bit))) == [[(0, 0, 0), WHITE]]
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        (np.array([[0, 32768, 65535]], np.uint16), [0, 128, 255]),
+        (np.array([[0, 257, 514]], np.uint16), [0, 1, 2]),
+        (np.array([[-5, 1_000_000, 2_000_000]], np.int32), [0, 128, 255]),
+        (np.array([[np.nan, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.zeros((1, 3), np.float32), [0, 0, 0]),
+    ],
+)
+def test_deep_grey_keeps_its_brightness(values, expected):
+    for kind in ("PNG", "TIFF") if values.dtype == np.uint16 else ("TIFF",):
+        loaded = load_image(encoded(Image.fromarray(values), kind))
+        assert pixels(loaded) == [[(v, v, v) for v in expected]]
+
+
+def test_deep_rgb_png():
+    def chunk(name, data):
+        body = name + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    row = b"\0" + struct.pack(">3H", 65535, 32768, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row))
+    assert pixels(load_image(data + chunk(b"IEND", b""))) == [[(255, 128, 0)]]
+
+
+def test_cmyk():
+    ink = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    red, green, blue = pixels(load_image(encoded(ink, "JPEG", quality=100)))[0][0]
+    assert red > 250 and green < 5 and blue < 5
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_animation_is_its_first_frame(kind):
+    frames = [Image.new("RGB", (2, 2), colour) for colour in (WHITE, RED, BLUE)]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert pixels(load_image(data)) == [[WHITE] * 2] * 2
+
+
+def test_callers_image_is_left_alone():
+    given = corners()
+    load_image(given).putpixel((0, 0), BLUE)
+    assert given.getpixel((0, 0)) == RED
+
+
+def test_not_an_image_names_the_file_and_the_kinds(tmp_path):
+    path = tmp_path / "notes.jpg"
+    path.write_text("milk, eggs")
+    assert problem(path) == (
+        f"{path}: not an image that can be opened; "
+        "give a JPEG, PNG, WebP, GIF, BMP or TIFF file"
+    )
+    assert problem(b"milk, eggs").startswith("image: not an image")
+
+
+def test_postscript_is_never_run(tmp_path):
+    path = tmp_path / "drawing.png"
+    corners().save(path, "EPS")
+    assert "not an image" in problem(path)
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "empty.jpg"
+    path.touch()
+    assert problem(path).startswith(f"{path}: an empty file")
+    assert "empty file" in problem(b"")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_cut_short(tmp_path, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    path = tmp_path / "half.img"
+    path.write_bytes(data[: len(data) // 2])
+    assert problem(path).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF"])
+def test_damaged_bytes_give_an_image_or_an_image_error(kind):
+    if kind not in images.FORMATS:
+        pytest.skip(f"this Pillow has no {kind}")
+    whole = encoded(corners().resize((32, 48)), kind)
+    random = np.random.default_rng(1)
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in random.integers(0, len(data), 4):
+            data[place] = random.integers(256)
+        try:
+            load_image(data)
+        except ImageError as error:
+            assert str(error).isprintable()
+
+
+def test_missing_and_folder(tmp_path):
+    missing = tmp_path / "missing.jpg"
+    assert problem(missing).startswith(f"{missing}: cannot be opened (No such file")
+    assert problem(str(tmp_path)).startswith(f"{tmp_path}: cannot be opened (Is a directory")
+    assert "cannot be opened" in problem("null\0byte.jpg")
+
+
+def test_message_is_one_line_whatever_the_name(tmp_path):
+    assert problem("two\nlines.jpg").startswith("two?lines.jpg: ")
+    assert problem(os.fsdecode(b"caf\xe9.jpg")).startswith("caf?.jpg: ")
+
+
+def test_too_many_pixels_is_seen_before_decoding(monkeypatch):
+    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 40_000, 40_000, 1, 24,
+                         0, 0, 0, 0, 0, 0)  # fmt: skip
+    assert "more than 100,000,000 pixels; give a smaller copy" in problem(header)
+
+    monkeypatch.setattr(images, "MAX_PIXELS", 5)
+    assert "more than 5 pixels" in problem(encoded(corners()))
+    assert "more than 5 pixels" in problem(corners())
+    monkeypatch.setattr(images, "MAX_PIXELS", 6)
+    load_image(corners())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [None, 3, ["photo.jpg"], np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), io.StringIO("x")],
+    ids=["None", "int", "list", "float array", "grey array", "text file"],
+)
+def test_other_things_are_not_images(source):
+    problem(source)
+
+
+def test_no_pixels():
+    assert "no pixels" in problem(Image.new("RGB", (0, 4)))
+    assert problem(np.zeros((0, 4, 3), np.uint8))
+
+
+@pytest.mark.skipif("HEIF" in images.FORMATS, reason="pillow-heif is installed")
+def test_heic_without_pillow_heif_says_what_to_install():
+    assert "pillow-heif" in problem(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+
+
+def test_find_images_in_a_folder(tmp_path):
+    for name in ("b.JPG", "a.png", "sub/c.webp", ".hidden.jpg", ".git/d.jpg", "notes.txt", "e.eps"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "folder.jpg").mkdir()
+    found = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
+    assert found == ["a.png", "b.JPG", os.path.join("sub", "c.webp")]
+    assert find_images(str(tmp_path)) == find_images(tmp_path)
+
+
+def test_find_images_keeps_a_file_whatever_its_suffix(tmp_path):
+    path = tmp_path / "photo.backup"
+    path.touch()
+    assert find_images(path) == [path]
+
+
+def test_find_images_reports_a_missing_path_and_an_empty_folder(tmp_path):
+    with pytest.raises(ImageError, match="missing: no such file or folder; check the path"):
+        find_images(tmp_path / "missing")
+    with pytest.raises(ImageError, match=r"a folder without images; give one with JPEG"):
+        find_images(tmp_path)

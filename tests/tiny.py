@@ -1,0 +1,63 @@
+"""Tiny random captioners that tests build in a moment, and photos that they draw."""
+
+import torch
+from PIL import Image
+from transformers import Dinov2Config, PreTrainedConfig
+from transformers.models.bit.image_processing_bit import BitImageProcessor
+
+from model.captioner import Captioner
+from model.config import CaptionerConfig
+from model.tokenizer import CaptionTokenizer
+
+SENTENCES = [
+    "A brown dog runs through the grass.",
+    "Two children play in the red water.",
+    "A man in a blue shirt climbs a rock.",
+]
+
+
+def tiny_encoder_config(**changes) -> PreTrainedConfig:
+    settings = dict(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        patch_size=14,
+        image_size=56,
+    )
+    return Dinov2Config(**{**settings, **changes})
+
+
+def tiny_captioner(
+    image_size: tuple[int, int] = (56, 56), encoder: PreTrainedConfig | None = None, seed: int = 0
+) -> Captioner:
+    """A random captioner whose words differ from photo to photo."""
+    torch.manual_seed(seed)
+    tokenizer = CaptionTokenizer.train(SENTENCES, 300)
+    config = CaptionerConfig(
+        encoder=(encoder or tiny_encoder_config()).to_diff_dict(),
+        image_size=image_size,
+        vocab_size=tokenizer.vocab_size,
+        max_length=40,
+        width=32,
+        num_layers=2,
+        num_heads=2,
+        decoding={"max_length": 12},
+    )
+    processor = BitImageProcessor(
+        size={"height": image_size[0], "width": image_size[1]}, do_center_crop=False
+    )
+    captioner = Captioner(config, tokenizer, processor)
+    with torch.no_grad():
+        for p in captioner.decoder.parameters():
+            if p.dim() == 2:
+                p.mul_(6)
+    return captioner.eval()
+
+
+def draw_photo(width: int = 60, height: int = 40, colour: tuple = (200, 60, 30)) -> Image.Image:
+    """A gradient of a colour: no two colours give the same photo."""
+    photo = Image.linear_gradient("L").resize((width, height))
+    return Image.composite(
+        Image.new("RGB", photo.size, colour), Image.new("RGB", photo.size, (20, 120, 90)), photo
+    )

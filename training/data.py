@@ -1,0 +1,207 @@
+"""Captioned images on disk, the batches made of them, and the cache of a frozen encoder."""
+
+import csv
+import hashlib
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from model.captioner import Captioner
+from model.images import load_image
+from model.tokenizer import CaptionTokenizer, as_sentence
+
+IMAGE_FOLDERS = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
+SPLITS = ("train", "dev", "test")
+IGNORED = -100  # label that the loss leaves out
+
+
+class DataError(ValueError):
+    """A dataset that cannot be used; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """A photo on disk and what people wrote about it, as they wrote it."""
+
+    path: Path
+    captions: list[str]
+
+
+def read_split(folder: str | Path, split: str) -> list[CaptionedImage]:
+    """The images of one split, in the order of their names.
+
+    Two layouts are recognised: the corpus's own (`Flickr8k.token.txt`, one
+    `name.jpg#k<TAB>caption` a line) and Kaggle's (`captions.txt`, CSV with the columns `image`
+    and `caption`). The photos lie in `images/` or `Images/`. Splits come from
+    `Flickr_8k.{train,dev,test}Images.txt` where these are; else each image's own name decides
+    (80 / 10 / 10 %), so that adding images moves none.
+
+    Raises DataError for a folder without captions, an unknown split, one that has no images, or
+    a captioned image that is not there.
+    """
+    folder = Path(folder)
+    if split not in SPLITS:
+        raise DataError(f"split {split!r} is unknown; choose from {', '.join(SPLITS)}")
+    captions = _read_captions(folder)
+    listed = {name: folder / f"Flickr_8k.{name}Images.txt" for name in SPLITS}
+    if any(path.is_file() for path in listed.values()):
+        if not listed[split].is_file():
+            raise DataError(f"{listed[split]}: missing, so there is no {split} split")
+        names = listed[split].read_text(encoding="utf-8").split()
+    else:
+        names = [name for name in captions if _split_of(name) == split]
+    if not names:
+        raise DataError(f"{folder}: the {split} split has no images")
+    images = next((folder / d for d in IMAGE_FOLDERS if (folder / d).is_dir()), folder)
+    items = [CaptionedImage(images / name, captions.get(name, [])) for name in sorted(names)]
+    for item in items:
+        if not item.captions:
+            raise DataError(f"{item.path.name}: in the {split} split but without captions")
+        if not item.path.is_file():
+            raise DataError(f"{item.path}: missing, though it has captions")
+    return items
+
+
+def _read_captions(folder: Path) -> dict[str, list[str]]:
+    captions: dict[str, list[str]] = defaultdict(list)
+    corpus, kaggle = folder / "Flickr8k.token.txt", folder / "captions.txt"
+    if corpus.is_file():
+        for number, line in enumerate(corpus.read_text(encoding="utf-8").splitlines(), 1):
+            name, tab, caption = line.partition("\t")
+            if not tab:
+                raise DataError(f"{corpus}, line {number}: no tab between image and caption")
+            captions[name.partition("#")[0]].append(caption)
+    elif kaggle.is_file():
+        with kaggle.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            if not {"image", "caption"} <= set(reader.fieldnames or ()):
+                raise DataError(f"{kaggle}: the first line must name columns image and caption")
+            for row in reader:
+                captions[row["image"]].append(row["caption"] or "")
+    else:
+        raise DataError(f"{folder}: found neither {corpus.name} nor {kaggle.name} with captions")
+    return captions
+
+
+def _split_of(name: str) -> str:
+    tenth = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10
+    return {8: "dev", 9: "test"}.get(tenth, "train")
+
+
+def mirrored(caption: str) -> str:
+    """What to say of the photo's mirror image: "left" and "right" change places."""
+    swap = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+    return re.sub(r"\b(left|right)\b", lambda m: swap[m[0]], caption, flags=re.IGNORECASE)
+
+
+class CaptionDataset(Dataset):
+    """One example an image: its pixels or cached features, and its captions as tokens.
+
+    Args:
+        captioner: whose tokenizer and preprocessing are used.
+        mirror: show the mirror image half of the time, with "left" and "right" exchanged.
+        features: (versions, images, S, image_width), from `cache_features`; pixels if None.
+    """
+
+    def __init__(
+        self,
+        items: list[CaptionedImage],
+        captioner: Captioner,
+        mirror: bool = False,
+        features: np.ndarray | None = None,
+    ):
+        self.items, self.captioner = items, captioner
+        self.mirror, self.features = mirror, features
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        item = self.items[index]
+        mirror = self.mirror and bool(torch.rand(()) < 0.5)
+        tokenizer, longest = self.captioner.tokenizer, self.captioner.config.max_length
+        captions = [mirrored(c) if mirror else c for c in item.captions]
+        tokens = [encode_caption(c, tokenizer, longest) for c in captions]
+        if self.features is not None:
+            return {
+                "image_features": torch.from_numpy(self.features[int(mirror), index]).float(),
+                "captions": tokens,
+            }
+        photo = load_image(item.path)
+        photo = ImageOps.mirror(photo) if mirror else photo
+        return {"pixel_values": self.captioner.pixel_values([photo])[0], "captions": tokens}
+
+
+def encode_caption(caption: str, tokenizer: CaptionTokenizer, max_length: int) -> list[int]:
+    """Start token, sentence, end token; a caption too long for the decoder loses its end."""
+    tokens = [tokenizer.start, *tokenizer.encode(as_sentence(caption))[0], tokenizer.end]
+    return tokens[: max_length + 1]
+
+
+def collate(examples: list[dict]) -> dict[str, Tensor]:
+    """A batch: images as they are, `tokens` and `labels` (images · captions, T).
+
+    The label of a token is the one after it. What is not there (the rest of a short caption, or
+    of an image with fewer captions) is left out of the loss by its position, never by its id.
+    """
+    most = max(len(e["captions"]) for e in examples)
+    longest = max(len(c) for e in examples for c in e["captions"]) - 1
+    tokens = torch.zeros(len(examples), most, longest, dtype=torch.long)
+    labels = torch.full_like(tokens, IGNORED)
+    for i, example in enumerate(examples):
+        for k, caption in enumerate(example["captions"]):
+            tokens[i, k, : len(caption) - 1] = torch.tensor(caption[:-1])
+            labels[i, k, : len(caption) - 1] = torch.tensor(caption[1:])
+    name = "image_features" if "image_features" in examples[0] else "pixel_values"
+    return {
+        name: torch.stack([e[name] for e in examples]),
+        "tokens": tokens.flatten(0, 1),
+        "labels": labels.flatten(0, 1),
+    }
+
+
+def cache_features(
+    captioner: Captioner,
+    items: list[CaptionedImage],
+    folder: Path,
+    mirror: bool = False,
+    bf16: bool = True,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """The features of a frozen encoder as a memory-mapped (versions, images, S, width) array.
+
+    Half precision, computed once: the file is named after the encoder's weights and the images
+    and found again by the next run. With `mirror` there are two versions of each image.
+    """
+    fingerprint = hashlib.sha256()
+    for name, weight in captioner.encoder.state_dict().items():
+        fingerprint.update(name.encode())
+        fingerprint.update(weight.float().cpu().numpy().tobytes())
+    fingerprint.update(repr([mirror, bf16, captioner.config.image_size]).encode())
+    for item in items:
+        fingerprint.update(f"{item.path} {item.path.stat().st_size}".encode())
+    path = folder / f"features-{fingerprint.hexdigest()[:16]}.npy"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (1 + mirror, len(items), captioner.encoder.num_tokens, captioner.config.image_width)
+        unfinished = path.with_suffix(".unfinished")
+        features = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
+        for version in range(1 + mirror):
+            for start in tqdm(range(0, len(items), batch_size), "encoding photos"):
+                photos = [load_image(item.path) for item in items[start : start + batch_size]]
+                if version:
+                    photos = [ImageOps.mirror(photo) for photo in photos]
+                with torch.autocast(captioner.device.type, torch.bfloat16, bf16):
+                    encoded = captioner.encode(photos)
+                features[version, start : start + len(photos)] = encoded.float().cpu().numpy()
+        features.flush()
+        unfinished.rename(path)
+    return np.load(path, mmap_mode="r+")  # writable, as torch asks for; nobody writes

@@ -1,0 +1,111 @@
+"""Score a captioner: `python -m training.evaluate --data DIR --split dev`.
+
+Beside the scores stands what the same decoder scores when it may not look: every image's features
+are replaced by the mean over the split, so that all it has left is its knowledge of captions. The
+difference is what cross-attention is worth.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from torch import Tensor
+from tqdm import tqdm
+
+from model import Captioner, CheckpointError, ImageError, load
+from training.data import SPLITS, CaptionedImage, DataError, read_split
+from training.metrics import score_captions
+
+
+def caption_split(
+    captioner: Captioner, items: list[CaptionedImage], batch_size: int = 16, **options
+) -> tuple[dict[str, str], Tensor]:
+    """A caption for each image, by file name, and the mean of their features (S, width)."""
+    written: dict[str, str] = {}
+    total = 0
+    for start in tqdm(range(0, len(items), batch_size), "captioning"):
+        batch = items[start : start + batch_size]
+        features = captioner.encode([item.path for item in batch])
+        total = total + features.double().sum(dim=0)
+        captions = captioner.captions(features, **options)
+        written |= {i.path.name: c[0].text for i, c in zip(batch, captions, strict=True)}
+    return written, (total / len(items)).to(features.dtype)
+
+
+def evaluate(captioner: Captioner, items: list[CaptionedImage], **options) -> dict:
+    """Scores in points by metric name, how each was computed, the captions, and `no_image`: the
+    scores without the image."""
+    began = time.monotonic()
+    references = {item.path.name: item.captions for item in items}
+    captions, mean_features = caption_split(captioner, items, **options)
+    seconds = time.monotonic() - began
+    blind = captioner.caption(mean_features, **options).text  # the same for every image
+    scores = score_captions(captions, references)
+    return {
+        **scores.points,
+        "num_images": scores.num_images,
+        "no_image": {
+            **score_captions(dict.fromkeys(captions, blind), references).points,
+            "caption": blind,
+        },
+        "distinct_captions": len(set(captions.values())),
+        "distinct_words": len({w for c in captions.values() for w in c.lower().split()}),
+        "made_with": scores.made_with,
+        "seconds": round(seconds, 1),
+        "captions": captions,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Score a captioner's captions against those that people wrote.",
+    )
+    add = parser.add_argument
+    add("--data", required=True, help="folder in Flickr8k's or Kaggle's layout")
+    add("--split", default="dev", choices=SPLITS)
+    add("--checkpoint", help="folder or hub id; the shipped one if not given")
+    add("--output", metavar="FILE.json", help="write scores and captions here")
+    add("--num-beams", type=int, help="the checkpoint's own if not given")
+    add("--length-penalty", type=float, help="the checkpoint's own if not given")
+    add("--limit", type=int, default=0, help="only so many images; 0 for all")
+    settings = parser.parse_args(arguments)
+    options = {
+        name: value
+        for name in ("num_beams", "length_penalty")
+        if (value := getattr(settings, name)) is not None
+    }
+    try:
+        items = read_split(settings.data, settings.split)
+        items = items[: settings.limit or None]
+        captioner = load(settings.checkpoint) if settings.checkpoint else load()
+        chosen = captioner.options(**options)
+        result = {
+            "checkpoint": captioner.name,
+            "data": Path(settings.data).name,
+            "split": settings.split,
+            "num_beams": chosen.num_beams,
+            "length_penalty": chosen.length_penalty,
+            **evaluate(captioner, items, **options),
+        }
+        if settings.output:
+            text = json.dumps(result, indent=2, ensure_ascii=False)
+            Path(settings.output).write_text(text + "\n", encoding="utf-8")
+    except (DataError, CheckpointError, ImageError, ValueError, OSError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    print(f"{settings.split} split, {result['num_images']} images, checkpoint {captioner.name}")
+    print(f"{'':10}{'score':>8}{'no image':>10}")
+    for name in result["made_with"]:
+        print(f"{name:10}{result[name]:8.1f}{result['no_image'][name]:10.1f}")
+    print(
+        f"{result['distinct_captions']} distinct captions from {result['distinct_words']} words, "
+        f"{result['seconds']:.0f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

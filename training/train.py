@@ -1,0 +1,293 @@
+"""Train a captioner: `python -m training.train --data DIR --output DIR`.
+
+transformers' Trainer does the loop (resuming, mixed precision, several processes, logging); this
+file says what is learned, at which rate, and how a dev split is judged while it goes on.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from model import Captioner, CheckpointError, ImageError
+from model.tokenizer import CaptionTokenizer, as_sentence
+from training.data import (
+    IGNORED,
+    CaptionDataset,
+    CaptionedImage,
+    DataError,
+    cache_features,
+    collate,
+    read_split,
+)
+from training.metrics import cider_scores
+
+BEST = "best"
+AVERAGE = "average.safetensors"
+
+
+class Average(TrainerCallback):
+    """Exponential moving average of the trained weights: what is evaluated and shipped."""
+
+    def __init__(self, model: torch.nn.Module, decay: float):
+        self.decay = decay
+        self.weights = {
+            name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad
+        }
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        # early on, a short memory: the start is not worth remembering
+        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if p.requires_grad:
+                    self.weights[name].lerp_(p.detach(), 1 - decay)
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            save_file(
+                self.weights, Path(args.output_dir, f"checkpoint-{state.global_step}", AVERAGE)
+            )
+
+    def load(self, checkpoint: str) -> None:
+        self.weights = load_file(Path(checkpoint, AVERAGE))
+
+    def swap(self, model: torch.nn.Module) -> None:
+        """Exchange the model's weights and the averages; a second call undoes it."""
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if p.requires_grad:
+                    now = p.detach().clone()
+                    p.copy_(self.weights[name])
+                    self.weights[name] = now
+
+
+class CaptionTrainer(Trainer):
+    """Trainer with the captioning loss, a rate for each half, and dev CIDEr."""
+
+    def __init__(
+        self,
+        *args,
+        settings: argparse.Namespace,
+        average: Average,
+        dev: list[CaptionedImage],
+        dev_features: np.ndarray | None,
+        **kwargs,
+    ):
+        super().__init__(*args, callbacks=[average], **kwargs)
+        self.settings, self.average = settings, average
+        self.dev, self.dev_features = dev, dev_features
+        self.best = -1.0
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        labels = inputs.pop("labels")
+        logits = model(**inputs)
+        loss = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten(),
+            ignore_index=IGNORED,
+            label_smoothing=self.settings.label_smoothing,
+        )
+        return (loss, logits) if return_outputs else loss
+
+    def create_optimizer(self, model=None):
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(
+                parameter_groups(self.model, self.settings), betas=(0.9, 0.98)
+            )
+        return self.optimizer
+
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        """Caption the dev photos with the averaged weights; keep the captioner if it is better."""
+        captioner = self.accelerator.unwrap_model(self.model)
+        captioner.eval()
+        self.average.swap(captioner)
+        try:
+            scores = self._score(captioner)
+            if scores["eval_cider"] > self.best and self.is_world_process_zero():
+                self.best = scores["eval_cider"]
+                captioner.save_pretrained(Path(self.args.output_dir, BEST))
+        finally:
+            self.average.swap(captioner)
+        self.log(scores)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, scores
+        )
+        return scores
+
+    def _score(self, captioner: Captioner) -> dict[str, float]:
+        size, written = 32, {}
+        for start in tqdm(range(0, len(self.dev), size), "captioning dev", leave=False):
+            items = self.dev[start : start + size]
+            if self.dev_features is None:
+                images = captioner.encode([item.path for item in items])
+            else:
+                images = torch.from_numpy(self.dev_features[0, start : start + size]).float()
+            with torch.autocast(captioner.device.type, torch.bfloat16, self.args.bf16):
+                captions = captioner.captions(
+                    images.to(captioner.device), num_beams=self.settings.eval_beams
+                )
+            written |= {str(i.path): c[0].text for i, c in zip(items, captions, strict=True)}
+        references = {str(item.path): item.captions for item in self.dev}
+        cider = float(np.mean(cider_scores(written, references)))
+        for item in self.dev[:3]:
+            tqdm.write(f"  {item.path.name}: {written[str(item.path)]}")
+        return {
+            "eval_cider": cider,
+            "eval_distinct": len(set(written.values())) / len(written),
+        }
+
+
+def parameter_groups(captioner: Captioner, settings: argparse.Namespace) -> list[dict]:
+    """Two rates (decoder, encoder), and weight decay for matrices alone."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, p in captioner.named_parameters():
+        if not p.requires_grad:
+            continue
+        rate = settings.encoder_rate if name.startswith("encoder.") else settings.rate
+        decay = settings.weight_decay if p.dim() > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(p)
+    return [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]
+
+
+def new_or_loaded(settings: argparse.Namespace, train: list[CaptionedImage]) -> Captioner:
+    """The captioner to start from: a checkpoint, or an encoder with a decoder yet to learn."""
+    if settings.checkpoint:
+        captioner = Captioner.from_pretrained(settings.checkpoint)
+        for module in captioner.decoder.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = settings.dropout
+        return captioner
+    sentences = [as_sentence(caption) for item in train for caption in item.captions]
+    tokenizer = CaptionTokenizer.train(sentences, settings.vocab_size)
+    return Captioner.from_encoder(
+        settings.encoder,
+        tokenizer,
+        (settings.image_size, settings.image_size),
+        width=settings.width,
+        num_layers=settings.layers,
+        num_heads=settings.heads,
+        dropout=settings.dropout,
+    )
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description="Train an image captioner. A run that was interrupted goes on when the same "
+        "command is given again.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--data", required=True, help="folder in Flickr8k's or Kaggle's layout")
+    add("--output", required=True, help="run folder; the best captioner comes to OUTPUT/best")
+    add("--checkpoint", help="captioner to go on from (a folder or hub id)")
+    add("--encoder", default="facebook/dinov2-small", help="image encoder for a new captioner")
+    add("--image-size", type=int, default=224, help="pixels a side, for a new captioner")
+    add("--width", type=int, default=256, help="of a new decoder")
+    add("--layers", type=int, default=4, help="of a new decoder")
+    add("--heads", type=int, default=8, help="of a new decoder")
+    add("--vocab-size", type=int, default=4000, help="of a new tokenizer")
+    add("--dropout", type=float, default=0.1, help="in the decoder")
+    add("--epochs", type=float, default=10, help="passes over the train photos")
+    add("--batch-size", type=int, default=32, help="photos a step, each with all its captions")
+    add("--rate", type=float, default=1e-3, help="peak learning rate of the decoder")
+    add("--encoder-rate", type=float, default=0.0, help="of the encoder; 0 keeps it frozen")
+    add("--patch-dropout", type=float, default=0.0, help="share left out when the encoder learns")
+    add("--weight-decay", type=float, default=0.05, help="on matrices")
+    add("--label-smoothing", type=float, default=0.1, help="share given to all other tokens")
+    add("--average", type=float, default=0.998, help="decay of the weight average; 0 for none")
+    add("--mirror", action="store_true", help="also learn from mirrored photos")
+    add("--patience", type=int, default=3, help="stop after so many evaluations without a gain")
+    add("--eval-beams", type=int, default=1, help="beams when the dev split is captioned")
+    add("--limit", type=int, default=0, help="use this many photos of each split; 0 for all")
+    add("--evaluations", type=float, default=1.0, help="evaluations and saves an epoch")
+    add("--cache", default="runs/cache", help="folder for a frozen encoder's features")
+    add("--fp32", action="store_true", help="full precision instead of bfloat16")
+    add("--seed", type=int, default=0, help="for weights, order and dropout")
+    return parser.parse_args(arguments)
+
+
+def train(settings: argparse.Namespace) -> None:
+    output = Path(settings.output)
+    torch.manual_seed(settings.seed)
+    data, dev = read_split(settings.data, "train"), read_split(settings.data, "dev")
+    if settings.limit:
+        data, dev = data[: settings.limit], dev[: settings.limit]
+    captioner = new_or_loaded(settings, data)
+    frozen = settings.encoder_rate == 0
+    captioner.encoder.requires_grad_(not frozen)
+    captioner.encoder.patch_dropout = settings.patch_dropout
+    features = dev_features = None
+    if frozen:
+        cache = Path(settings.cache)
+        features = cache_features(captioner, data, cache, settings.mirror, not settings.fp32)
+        dev_features = cache_features(captioner, dev, cache, bf16=not settings.fp32)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "settings.json").write_text(json.dumps(vars(settings), indent=2) + "\n")
+    steps = max(1, round(len(data) / settings.batch_size / settings.evaluations))
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,
+        bf16=not settings.fp32,
+        use_cpu=not torch.cuda.is_available(),
+        eval_strategy="steps",
+        eval_steps=steps,
+        save_strategy="steps",
+        save_steps=steps,
+        save_total_limit=2,
+        metric_for_best_model="cider",
+        greater_is_better=True,
+        logging_steps=min(20, steps),
+        report_to=["tensorboard"],
+        remove_unused_columns=False,
+        seed=settings.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    average = Average(captioner, settings.average)
+    trainer = CaptionTrainer(
+        captioner,
+        arguments,
+        train_dataset=CaptionDataset(data, captioner, settings.mirror, features),
+        eval_dataset=dev,
+        data_collator=collate,
+        settings=settings,
+        average=average,
+        dev=dev,
+        dev_features=dev_features,
+    )
+    trainer.add_callback(EarlyStoppingCallback(settings.patience))
+    last = get_last_checkpoint(str(output))
+    if last:
+        average.load(last)
+        state = json.loads(Path(last, "trainer_state.json").read_text())
+        trainer.best = state["best_metric"] or trainer.best
+        print(f"going on from {last}")
+    trainer.train(resume_from_checkpoint=last)
+    print(f"best dev CIDEr {trainer.best:.1f}; the captioner is in {output / BEST}")
+
+
+def main() -> int:
+    try:
+        train(parse())
+    except (DataError, CheckpointError, ImageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
