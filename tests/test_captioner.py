@@ -307,9 +307,7 @@ def test_push_uploads_what_was_saved(captioner, monkeypatch, tmp_path):
             return url
 
         def upload_folder(self, repo_id, folder_path):
-            sent[repo_id] = sorted(
-                p.name for p in __import__("pathlib").Path(folder_path).iterdir()
-            )
+            sent[repo_id] = sorted(p.name for p in Path(folder_path).iterdir())
 
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     assert captioner.push_to_hub("me/mine") == "https://hub/me/mine"

@@ -199,8 +199,7 @@ def test_not_an_image_names_the_file_and_the_kinds(tmp_path):
     path = tmp_path / "notes.jpg"
     path.write_text("milk, eggs")
     assert problem(path) == (
-        f"{path}: not an image that can be opened; "
-        "give a JPEG, PNG, WebP, GIF, BMP or TIFF file"
+        f"{path}: not an image that can be opened; give a JPEG, PNG, WebP, GIF, BMP or TIFF file"
     )
     assert problem(b"milk, eggs").startswith("image: not an image")
 

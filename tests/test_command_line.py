@@ -1,0 +1,204 @@
+"""`python -m model`: what scripts rely on, and one clear line for whatever is wrong."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.__main__ import main
+from model.captioner import WEIGHTS
+from tests.tiny import draw_photo, tiny_captioner
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_captioner().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Three photos, one of them in a folder of the folder, and a text file that is named .jpg."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    draw_photo().save(folder / "a.jpg")
+    draw_photo(40, 60, (0, 0, 255)).save(folder / "c.png")
+    draw_photo(50, 50, (0, 255, 0)).save(folder / "more" / "d.webp")
+    (folder / "b.jpg").write_text("not a photo")
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*arguments):
+        status = main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return status, captured.out, captured.err
+
+    return run
+
+
+def test_caption_text(run, photos, checkpoint):
+    status, out, err = run("caption", photos / "a.jpg", "--checkpoint", checkpoint)
+    assert (status, err) == (0, "")
+    path, caption = out.strip().split(": ", 1)
+    assert path == str(photos / "a.jpg") and caption
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_caption_jsonl_and_one_bad_file(run, photos, checkpoint, batch_size):
+    status, out, err = run(
+        "caption",
+        photos,
+        "--checkpoint",
+        checkpoint,
+        "--format",
+        "jsonl",
+        "--batch-size",
+        batch_size,
+    )
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [r["image"] for r in rows] == [
+        str(photos / name) for name in ("a.jpg", "b.jpg", "c.png", "more/d.webp")
+    ]
+    assert status == 1
+    assert set(rows[1]) == {"image", "error"}
+    assert err == f"error: {rows[1]['error']}\n" and "b.jpg" in err
+    for row in (rows[0], rows[2], rows[3]):
+        assert set(row) == {"image", "caption", "log_probability", "words", "checkpoint"}
+        assert row["caption"] == " ".join(w["text"] for w in row["words"])
+        assert row["checkpoint"] == checkpoint
+        # the end token's probability is in the total but belongs to no word
+        assert row["log_probability"] <= sum(np.log(w["probability"]) for w in row["words"]) + 1e-6
+
+
+def test_caption_csv_file_and_several_captions(run, photos, checkpoint, tmp_path):
+    output = tmp_path / "out.csv"
+    status, out, err = run(
+        "caption",
+        photos / "c.png",
+        photos / "a.jpg",
+        tmp_path / "nowhere.jpg",
+        "--checkpoint",
+        checkpoint,
+        "--format",
+        "csv",
+        "--num-captions",
+        2,
+        "--num-beams",
+        3,
+        "--output",
+        output,
+    )
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1 and "nowhere.jpg" in err
+    rows = list(csv.DictReader(io.StringIO(output.read_text(encoding="utf-8"))))
+    assert [row["image"] for row in rows] == [str(photos / "c.png")] * 2 + [
+        str(photos / "a.jpg")
+    ] * 2 + [str(tmp_path / "nowhere.jpg")]
+    assert rows[0]["caption"] != rows[1]["caption"] and rows[4]["error"]
+
+
+def test_explain_npz(run, photos, checkpoint, tmp_path):
+    output = tmp_path / "maps.npz"
+    status, out, _ = run(
+        "explain",
+        photos / "a.jpg",
+        "--text",
+        "a dog, here",
+        "--checkpoint",
+        checkpoint,
+        "--output",
+        output,
+    )
+    assert status == 0 and "a dog, here" in out
+    with np.load(output, allow_pickle=False) as data:
+        assert list(data["words"]) == ["a", "dog,", "here"]
+        assert data["maps"].shape == (3, 4, 4) and data["maps"].dtype == np.float32
+        layers, heads, tokens, patches = data["weights"].shape
+        assert (layers, heads, patches) == (2, 2, 17) and tokens > 3
+        np.testing.assert_allclose(data["weights"].sum(-1), 1, atol=1e-5)
+        assert list(data["grid_size"]) == [4, 4] and data["num_prefix_tokens"] == 1
+
+
+def test_explain_json_and_png(run, photos, checkpoint, tmp_path):
+    assert (
+        run(
+            "explain", photos / "a.jpg", "--checkpoint", checkpoint, "--output", tmp_path / "x.json"
+        )[0]
+        == 0
+    )
+    data = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    assert data["text"] == " ".join(word["text"] for word in data["words"])
+    for word in data["words"]:
+        assert np.array(word["map"]).shape == tuple(data["grid_size"]) == (4, 4)
+        assert np.sum(word["map"]) == pytest.approx(word["image_share"], abs=1e-5)
+    assert (
+        run(
+            "explain", photos / "a.jpg", "--checkpoint", checkpoint, "--output", tmp_path / "x.png"
+        )[0]
+        == 0
+    )
+    with Image.open(tmp_path / "x.png") as sheet:
+        assert json.loads(sheet.text["captionlens"])["text"] == data["text"]
+
+
+def test_info(run, checkpoint):
+    status, out, _ = run("info", "--checkpoint", checkpoint)
+    assert status == 0
+    assert "56 × 56 pixels, 4 × 4 patches and 1 prefix tokens" in out
+    assert "2 layers, 2 heads, 32 wide" in out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["caption", "{photos}/nowhere.jpg"], "nowhere.jpg"),
+        (["caption", "{photos}/b.jpg"], "b.jpg"),
+        (["caption", "{photos}/empty"], "empty"),
+        (["caption", "{photos}/a.jpg", "--num-beams", "0"], "num_beams must be"),
+        (["caption", "{photos}/a.jpg", "--num-beams", "2", "--num-captions", "3"], "num_captions"),
+        (["caption", "{photos}/a.jpg", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["caption", "{photos}/a.jpg", "--output", "{photos}/no/where.txt"], "where.txt"),
+        (["explain", "{photos}/b.jpg", "--output", "{photos}/x.png"], "b.jpg"),
+        (["explain", "{photos}/a.jpg", "--output", "{photos}/x.gif"], "must end in .png"),
+        (["explain", "{photos}/a.jpg", "--text", " ", "--output", "{photos}/x.png"], "no word"),
+        (
+            ["explain", "{photos}/a.jpg", "--method", "magic", "--output", "{photos}/x.png"],
+            "unknown method 'magic'; choose from attention",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(run, photos, checkpoint, arguments, message):
+    (photos / "empty").mkdir()
+    arguments = [a.format(photos=photos) for a in arguments]
+    status, _, err = run(*arguments, "--checkpoint", checkpoint)
+    assert status == 1
+    assert err.startswith("error: ") and err.count("\n") == 1 and message in err
+
+
+def test_bad_checkpoint_is_one_line(run, photos, tmp_path):
+    status, out, err = run("caption", photos / "a.jpg", "--checkpoint", tmp_path / "none")
+    assert (status, out) == (1, "") and "no such checkpoint folder" in err
+    assert err.count("\n") == 1
+
+
+def test_as_a_program(photos, checkpoint):
+    """The real process: status, streams, and what a reader that leaves early sees."""
+    command = [sys.executable, "-m", "model", "caption", "--checkpoint", checkpoint]
+    done = subprocess.run([*command, photos], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+    usage = subprocess.run([*command[:3], "draw"], capture_output=True, text=True)
+    assert usage.returncode == 2 and "invalid choice: 'draw'" in usage.stderr
+    assert WEIGHTS not in usage.stderr
