@@ -280,9 +280,9 @@ def train(settings: argparse.Namespace) -> None:
     print(f"best dev CIDEr {trainer.best:.1f}; the captioner is in {output / BEST}")
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     try:
-        train(parse())
+        train(parse(arguments))
     except (DataError, CheckpointError, ImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,181 @@
+"""CaptionLens as a page: drop a photo, read its caption, see where each word looked.
+
+`python app.py` opens it with the shipped checkpoint; no network is needed. Set
+CAPTIONLENS_CHECKPOINT to a folder or a hub id to open it with another captioner.
+"""
+
+import base64
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from model import Captioner, Explanation, ImageError, load
+from model.attention_maps import image_share
+from model.captioner import SHIPPED, CaptionWord
+from model.figures import overlay
+from model.images import load_image
+
+CHECKPOINT = os.environ.get("CAPTIONLENS_CHECKPOINT") or SHIPPED
+EXAMPLES = sorted((Path(__file__).parent / "assets" / "examples").glob("*.jpg"))
+SHOWN_SIDE = 768  # pixels: photos are shrunk to this for display and kept no larger
+
+ABOUT = """
+# CaptionLens
+A caption, and where each word looked.
+"""
+KNOWS = """
+The shipped model learned from 6,000 photos of people and dogs, mostly outdoors (Flickr8k). Of
+other things it knows little, and names what is nearest.
+"""
+HELP = "Choose a word to see where the model looked when it wrote it."
+CSS = """
+.gradio-container { max-width: 1120px !important; margin: 0 auto !important }
+#words .textfield { font-size: 1.5rem; line-height: 1.5 }
+#words .text-container, #words .token { cursor: pointer }
+"""
+
+
+def read_upload(payload) -> Image.Image | None:
+    """A visitor's photo through our one door, so that trouble with it is one clear line."""
+    if payload is None:
+        return None
+    try:
+        if payload.url and payload.url.startswith("data:"):
+            return load_image(base64.b64decode(payload.url.partition(",")[2]))
+        return load_image(payload.path)
+    except ImageError as error:
+        # the visitor knows the photo by its own name, not by that of our copy
+        name = payload.orig_name or "This photo"
+        problem = str(error).removeprefix(f"{payload.path}: ").removeprefix("image: ")
+        raise gr.Error(f"{name}: {problem}", print_exception=False) from None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What stays on the server for one visitor: a small photo and a small map for each word."""
+
+    photo: Image.Image
+    words: list[CaptionWord]
+    maps: list[np.ndarray]
+    shares: list[float]
+
+    @classmethod
+    def of(cls, photo: Image.Image, explanation: Explanation) -> "Reading":
+        small = photo.copy()
+        small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+        words = explanation.words
+        return cls(
+            photo=small,
+            words=words,
+            maps=[explanation.heatmap(i) for i in range(len(words))],
+            shares=[image_share(explanation.attention, (w.start, w.stop)) for w in words],
+        )
+
+    def shown(self, word: int) -> tuple[Image.Image, str]:
+        """The photo with one word's map, and what to say of the word."""
+        chosen = self.words[word]
+        fact = (
+            f"“{chosen.text}”: the model gave this word {chosen.probability:.0%}. "
+            f"{self.shares[word]:.0%} of its attention fell on the photo. "
+            "Dark: where it did not look."
+        )
+        return overlay(self.photo, self.maps[word]), fact
+
+
+def chips(words: list[CaptionWord]) -> list[tuple[str, float]]:
+    """Words for HighlightedText, shaded by probability."""
+    return [(word.text, round(word.probability, 4)) for word in words]
+
+
+def caption_photo(photo: Image.Image | None, num_beams: int) -> Iterator[tuple]:
+    """Write a caption word by word, then show the map that differs most from the others."""
+    if photo is None:
+        raise gr.Error("Choose a photo first.", print_exception=False)
+    nothing = gr.skip()
+    features = captioner.encode([photo])[0]
+    for caption in captioner.stream(features, num_beams=int(num_beams)):
+        yield chips(caption.words), nothing, nothing, nothing
+    if not caption.words:
+        raise gr.Error("The model has nothing to say about this photo.", print_exception=False)
+    reading = Reading.of(photo, captioner.explain(features, caption))
+    maps = np.stack(reading.maps)
+    most_its_own = int(np.abs(maps - maps.mean(axis=0)).sum(axis=(1, 2)).argmax())
+    yield chips(caption.words), *reading.shown(most_its_own), reading
+
+
+def choose_word(reading: Reading | None, event: gr.SelectData) -> tuple:
+    """Show the map of the word that was chosen."""
+    if reading is None or not 0 <= event.index < len(reading.words):
+        return gr.skip(), gr.skip()  # the caption is still being written
+    return reading.shown(event.index)
+
+
+def build() -> gr.Blocks:
+    """The page."""
+    with gr.Blocks(title="CaptionLens", delete_cache=(3600, 3600)) as page:
+        gr.Markdown(ABOUT)
+        reading = gr.State(None)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=280):
+                photo = gr.Image(
+                    label="Photo", sources=["upload", "clipboard", "webcam"], height=320
+                )
+                # gr.Image's own answers a broken photo with "Error" and a trace in the log
+                photo.preprocess = read_upload
+                button = gr.Button("Caption", variant="primary")
+                with gr.Accordion("Options", open=False):
+                    num_beams = gr.Slider(
+                        1,
+                        10,
+                        captioner.options().num_beams,
+                        step=1,
+                        label="Beams",
+                        info="How many captions are weighed against each other; 1 is greedy.",
+                    )
+                # Not gr.Examples: that makes the photo component anew, with its own preprocess
+                examples = gr.Dataset(
+                    label="Example photos",
+                    components=[photo],
+                    samples=[[str(path)] for path in EXAMPLES],
+                    type="values",
+                )
+                if CHECKPOINT == SHIPPED:
+                    gr.Markdown(KNOWS)
+            with gr.Column(scale=3, min_width=320):
+                words = gr.HighlightedText(
+                    label="Caption: the darker a word, the surer the model",
+                    show_legend=False,
+                    elem_id="words",
+                )
+                fact = gr.Markdown(HELP, elem_id="fact")
+                seen = gr.Image(
+                    label="Where the chosen word looked",
+                    show_label=False,
+                    interactive=False,
+                    elem_id="map",
+                    buttons=["download", "fullscreen"],
+                )
+        inputs, outputs = [photo, num_beams], [words, seen, fact, reading]
+        gr.on([button.click, photo.input], caption_photo, inputs, outputs, api_name="caption")
+        examples.click(
+            lambda sample: sample[0], [examples], [photo], api_visibility="private"
+        ).then(caption_photo, inputs, outputs, api_visibility="private")
+        photo.clear(lambda: ([], None, HELP, None), None, outputs, api_visibility="private")
+        words.select(choose_word, [reading], [seen, fact], api_visibility="private")
+    return page
+
+
+captioner: Captioner = load(CHECKPOINT)
+demo = build().queue(max_size=32)
+
+if __name__ == "__main__":
+    demo.launch(
+        theme=gr.themes.Default(primary_hue="orange", font=["system-ui", "sans-serif"]),
+        css=CSS,
+        max_file_size="20mb",
+    )

@@ -1,0 +1,167 @@
+"""Training learns, resumes to the same result, and evaluation reports what it says it does."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model import load
+from tests.test_data import flickr  # noqa: F401  (a fixture)
+from tests.tiny import tiny_captioner
+from training.data import read_split
+from training.evaluate import evaluate
+from training.evaluate import main as evaluate_main
+from training.train import AVERAGE, main, new_or_loaded, parameter_groups, parse, train
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A captioner to start from."""
+    captioner = tiny_captioner(seed=1)
+    with torch.no_grad():  # milder than a random captioner for tests of decoding
+        for p in captioner.decoder.parameters():
+            if p.dim() == 2:
+                p.div_(6)
+    captioner.save_pretrained(tmp_path / "start", torch.float32)
+    return tmp_path / "start"
+
+
+def settings(flickr, start, output, *more):  # noqa: F811
+    return parse(
+        ["--data", str(flickr), "--checkpoint", str(start), "--output", str(output)]
+        + ["--cache", str(output.parent / "cache"), "--batch-size", "2", "--fp32"]
+        + [str(m) for m in more]
+    )
+
+
+def losses(output):
+    state = max(output.glob("checkpoint-*/trainer_state.json"), key=lambda p: p.stat().st_mtime)
+    return [r["loss"] for r in json.loads(state.read_text())["log_history"] if "loss" in r]
+
+
+@pytest.mark.slow
+def test_it_learns_its_train_photos(flickr, start, tmp_path):  # noqa: F811
+    train(
+        settings(
+            flickr,
+            start,
+            tmp_path / "run",
+            "--epochs",
+            40,
+            "--rate",
+            5e-3,
+            "--dropout",
+            0,
+            "--label-smoothing",
+            0,
+            "--patience",
+            99,
+            "--average",
+            0.9,
+            "--evaluations",
+            0.1,
+        )
+    )
+    course = losses(tmp_path / "run")
+    assert course[-1] < 0.5 * course[0]
+    learned = load(start)
+    (last,) = (tmp_path / "run").glob("checkpoint-80")
+    before = learned.encoder.backbone.layernorm.weight.clone()
+    learned.load_state_dict(load_file(last / "model.safetensors"))
+    for item in read_split(flickr, "train"):
+        assert learned.caption(item.path, num_beams=1).text.startswith("A dog number")
+    assert torch.equal(learned.encoder.backbone.layernorm.weight, before)  # it was frozen
+    assert load(tmp_path / "run" / "best").config == learned.config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder_rate", [0, 1e-3])
+def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate):  # noqa: F811
+    options = [
+        "--epochs",
+        3,
+        "--rate",
+        1e-3,
+        "--encoder-rate",
+        encoder_rate,
+        "--mirror",
+        "--patience",
+        99,
+        "--patch-dropout",
+        0.25,
+    ]
+    train(settings(flickr, start, tmp_path / "whole", *options))
+
+    class Interrupted(Exception):
+        pass
+
+    from training.train import Average
+
+    save = Average.on_save
+
+    def save_and_stop(self, args, state, control, **kwargs):
+        save(self, args, state, control, **kwargs)
+        raise Interrupted
+
+    Average.on_save = save_and_stop
+    try:
+        with pytest.raises(Interrupted):
+            train(settings(flickr, start, tmp_path / "parts", *options))
+    finally:
+        Average.on_save = save
+    train(settings(flickr, start, tmp_path / "parts", *options))
+    for name in ("model.safetensors", AVERAGE):
+        whole = load_file(tmp_path / "whole" / "checkpoint-6" / name)
+        parts = load_file(tmp_path / "parts" / "checkpoint-6" / name)
+        changed = load_file(start / "model.safetensors")
+        for key, value in whole.items():
+            torch.testing.assert_close(parts[key], value, atol=1e-6, rtol=1e-5)
+        moved = [k for k in whole if not torch.equal(whole[k], changed[k])]
+        assert any(k.startswith("encoder.") for k in moved) == bool(encoder_rate)
+
+
+def test_two_rates_and_no_decay_on_vectors(flickr, start, tmp_path):  # noqa: F811
+    chosen = settings(flickr, start, tmp_path, "--rate", 1e-3, "--encoder-rate", 1e-5)
+    captioner = new_or_loaded(chosen, [])
+    groups = parameter_groups(captioner, chosen)
+    assert {(g["lr"], g["weight_decay"]) for g in groups} == {
+        (1e-3, 0.05),
+        (1e-3, 0.0),
+        (1e-5, 0.05),
+        (1e-5, 0.0),
+    }
+    assert sum(len(g["params"]) for g in groups) == len(list(captioner.parameters()))
+    for group in groups:
+        assert all((p.dim() > 1) == (group["weight_decay"] > 0) for p in group["params"])
+
+
+def test_bad_data_is_one_line(tmp_path, capsys):
+    for command in (main, evaluate_main):
+        assert command(["--data", str(tmp_path), "--output", str(tmp_path / "x")]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1
+        assert "found neither Flickr8k.token.txt nor captions.txt" in error
+
+
+def test_evaluation_says_what_it_measured(flickr, start, tmp_path, capsys):  # noqa: F811
+    output = tmp_path / "scores.json"
+    arguments = ["--data", flickr, "--split", "train", "--checkpoint", start, "--output", output]
+    assert evaluate_main([str(a) for a in arguments]) == 0
+    result = json.loads(output.read_text())
+    assert result["num_images"] == 4 and result["split"] == "train"
+    for name in ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"):
+        assert isinstance(result[name], float) and isinstance(result["no_image"][name], float)
+        assert set(result["made_with"][name]) == {"implementation", "tokenizer"}
+    captioner = load(start)
+    assert result["captions"] == {
+        item.path.name: captioner.caption(item.path).text for item in read_split(flickr, "train")
+    }
+    assert "4 images" in capsys.readouterr().out
+
+
+def test_without_the_image_all_captions_are_one(flickr):  # noqa: F811
+    captioner, items = tiny_captioner(), read_split(flickr, "train")
+    result = evaluate(captioner, items)
+    features = captioner.encode([item.path for item in items])
+    assert result["no_image"]["caption"] == captioner.caption(features.mean(0)).text
