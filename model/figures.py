@@ -24,7 +24,9 @@ def overlay(photo: Image.Image, heatmap: np.ndarray, peak: float | None = None) 
         value to several maps to make them comparable.
     """
     peak = float(heatmap.max()) if peak is None else peak
-    light = np.clip(heatmap / peak, 0, 1) if peak > 0 else np.zeros_like(heatmap)
+    # The square root keeps what got a quarter of the most attention half visible; without it a
+    # sharp peak hides all else.
+    light = np.sqrt(np.clip(heatmap / peak, 0, 1)) if peak > 0 else np.zeros_like(heatmap)
     shade = Image.fromarray(np.uint8(np.rint(255 * DARKEST * (1 - light))))
     mask = shade.resize(photo.size, Image.Resampling.BICUBIC)
     return Image.composite(Image.new("RGB", photo.size, SHADE), photo, mask)

@@ -198,14 +198,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--heads", type=int, default=8, help="of a new decoder")
     add("--vocab-size", type=int, default=4000, help="of a new tokenizer")
     add("--dropout", type=float, default=0.1, help="in the decoder")
-    add("--epochs", type=float, default=10, help="passes over the train photos")
+    add("--epochs", type=float, default=5, help="passes over the train photos")
     add("--batch-size", type=int, default=32, help="photos a step, each with all its captions")
     add("--rate", type=float, default=1e-3, help="peak learning rate of the decoder")
     add("--encoder-rate", type=float, default=0.0, help="of the encoder; 0 keeps it frozen")
     add("--patch-dropout", type=float, default=0.0, help="share left out when the encoder learns")
     add("--weight-decay", type=float, default=0.05, help="on matrices")
     add("--label-smoothing", type=float, default=0.1, help="share given to all other tokens")
-    add("--average", type=float, default=0.998, help="decay of the weight average; 0 for none")
+    add("--average", type=float, default=0.99, help="decay of the weight average; 0 for none")
     add("--mirror", action="store_true", help="also learn from mirrored photos")
     add("--patience", type=int, default=3, help="stop after so many evaluations without a gain")
     add("--eval-beams", type=int, default=1, help="beams when the dev split is captioned")
@@ -283,8 +283,8 @@ def train(settings: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     try:
         train(parse(arguments))
-    except (DataError, CheckpointError, ImageError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (DataError, CheckpointError, ImageError, ValueError, OSError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
     return 0
 
