@@ -93,10 +93,11 @@ class MultiHeadAttention(nn.Module):
             scores = query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5
             if mask is not None:
                 scores = scores.masked_fill(~mask, float("-inf"))
-            weights = scores.softmax(dim=-1)
-            mixed = weights @ values
-            # (batch, heads, group·T, S) -> (rows, heads, T, S)
-            weights = weights.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+            # (batch, heads, group·T, S) -> (rows, heads, T, S), and back for the product: the
+            # weights that are returned are the ones used, so gradients reach them.
+            weights = scores.softmax(dim=-1).unflatten(2, (-1, length)).transpose(1, 2)
+            weights = weights.flatten(0, 1)
+            mixed = weights.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3) @ values
         else:
             mixed = F.scaled_dot_product_attention(query, keys, values, mask)
         # (batch, heads, group·T, head_dim) -> (rows, T, width)

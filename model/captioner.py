@@ -251,13 +251,12 @@ class Captioner(nn.Module):
         for results in self._generate([image], **options):
             yield self._caption(results[0][0])
 
-    @torch.inference_mode()
     def explain(self, image: Any, caption: Caption | str) -> Explanation:
         """Where each word of a caption, or of any sentence, looked, and how likely it is.
 
         The sentence is replayed once: every token is predicted from those before it, with the
-        attention weights kept. The row at input position t chose token t + 1; it is filed under
-        the token it chose.
+        attention weights and the gradients of its log-probability kept. The row at input position
+        t chose token t + 1; it is filed under the token it chose.
         """
         if isinstance(caption, str):
             tokens, words = self.tokenizer.encode(caption)
@@ -271,15 +270,29 @@ class Captioner(nn.Module):
                 f"the sentence has {len(tokens) - 1} tokens; this captioner reads at most "
                 f"{self.config.max_length - 1}"
             )
-        cache = self.decoder.look_at(self._features([image]))
-        inputs = torch.tensor([[self.tokenizer.start, *tokens[:-1]]], device=self.device)
-        output = self.decoder(inputs, cache, need_weights=True)
-        chosen = torch.tensor(tokens, device=self.device)[:, None]
-        log_probabilities = output.logits[0].float().log_softmax(-1).gather(1, chosen)[:, 0]
+        features = self._features([image])
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = torch.tensor([self.tokenizer.start, *tokens[:-1]], device=self.device)
+            chosen = torch.tensor(tokens, device=self.device)[:, None]
+            # One row a token, so that each token's gradient is its own: in a single row a later
+            # token's would flow back, through self-attention, into the weights of the earlier.
+            rows = torch.arange(len(tokens), device=self.device)
+            cache = self.decoder.look_at(features.clone().requires_grad_())
+            output = self.decoder(inputs.expand(len(tokens), -1), cache, need_weights=True)
+            own = output.logits[rows, rows].float().log_softmax(-1).gather(1, chosen)[:, 0]
+            gradients = torch.autograd.grad(own.sum(), output.cross_attn_weights)
+
+        def of_each_token(layers: tuple[Tensor, ...]) -> np.ndarray:
+            # layers × (tokens, heads, tokens, S) -> (layers, heads, tokens, S)
+            picked = torch.stack([layer.detach()[rows, :, rows] for layer in layers])
+            return picked.transpose(1, 2).float().cpu().numpy()
+
+        log_probabilities = own.detach()
         attention = CrossAttention(
-            weights=output.cross_attn_weights[:, 0].float().cpu().numpy(),
+            weights=of_each_token(output.cross_attn_weights),
             grid_size=self.encoder.grid_size,
             num_prefix_tokens=self.encoder.num_prefix_tokens,
+            gradients=of_each_token(gradients),
         )
         text = caption if isinstance(caption, str) else caption.text
         return Explanation(

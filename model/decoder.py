@@ -29,12 +29,12 @@ class DecoderOutput(NamedTuple):
 
     logits: (rows, T, vocab_size); the row at position t rates the token at t + 1.
     cache: to be passed in with the next tokens.
-    cross_attn_weights: (layers, rows, heads, T, S) over the S image tokens, or None.
+    cross_attn_weights: for each layer (rows, heads, T, S) over the S image tokens, or None.
     """
 
     logits: Tensor
     cache: Cache
-    cross_attn_weights: Tensor | None
+    cross_attn_weights: tuple[Tensor, ...] | None
 
 
 class MLP(nn.Module):
@@ -153,7 +153,7 @@ class TextDecoder(nn.Module):
             layers.append(layer)
             weights.append(layer_weights)
         logits = F.linear(self.final_norm(x), self.token_embedding.weight)
-        return DecoderOutput(logits, tuple(layers), torch.stack(weights) if need_weights else None)
+        return DecoderOutput(logits, tuple(layers), tuple(weights) if need_weights else None)
 
     def _initialise(self, num_layers: int) -> None:
         """GPT-2's: normal(0.02), and less for what is added onto the residual stream."""

@@ -212,7 +212,7 @@ def test_decoder_is_gpt2_with_cross_attention():
     )
     output = ours(tokens, ours.look_at(image_features), need_weights=True)
     fast = ours(tokens, ours.look_at(image_features))
-    assert output.cross_attn_weights.shape == (3, 3, 4, 9, 11)
+    assert torch.stack(output.cross_attn_weights).shape == (3, 3, 4, 9, 11)
     for row, length in enumerate(lengths):
         for found in (output.logits, fast.logits):
             torch.testing.assert_close(
@@ -220,7 +220,7 @@ def test_decoder_is_gpt2_with_cross_attention():
             )
         for layer, weights in enumerate(theirs.cross_attentions):
             torch.testing.assert_close(
-                output.cross_attn_weights[layer, row, :, :length],
+                output.cross_attn_weights[layer][row, :, :length],
                 weights[row, :, :length],
                 atol=1e-5,
                 rtol=0,

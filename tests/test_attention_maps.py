@@ -67,6 +67,27 @@ def test_what_is_not_there(attention, arguments, message):
         heatmap(attention, **arguments)
 
 
+def test_gradient_weighting(attention):
+    """By hand: weights times gradients, nothing below zero, the mean over the rest."""
+    gradients = np.random.default_rng(2).normal(size=attention.weights.shape).astype(np.float32)
+    record = CrossAttention(attention.weights, (2, 3), 2, gradients)
+    expected = np.zeros(6)
+    for layer in range(2):
+        for token in (1, 2):
+            for patch in range(6):
+                product = (
+                    attention.weights[layer, 1, token, 2 + patch]
+                    * gradients[layer, 1, token, 2 + patch]
+                )
+                expected[patch] += max(product, 0) / 4
+    found = heatmap(record, (1, 3), "gradient", head=1)
+    np.testing.assert_allclose(found.ravel(), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="needs gradients, which this record lacks"):
+        heatmap(attention, (1, 3), "gradient")
+    with pytest.raises(ValueError, match="gradients .* of weights"):
+        CrossAttention(attention.weights, (2, 3), 2, gradients[:1])
+
+
 def test_weights_must_fit_the_grid():
     with pytest.raises(ValueError, match="do not fit 1 prefix tokens and 2 × 2 patches"):
         CrossAttention(np.zeros((1, 1, 1, 6)), (2, 2), 1)

@@ -77,6 +77,9 @@ def test_word_k_looks_at_patch_k():
             peaks = heatmap.ravel().argsort()[::-1][: len(patches)]
             assert sorted(peaks) == patches, f"word {k} looks elsewhere"
             assert heatmap.sum() == pytest.approx(1, abs=1e-3)
+            # saturated attention has no gradient to speak of; what there is lies there too
+            by_gradient = explanation.heatmap(k, "gradient")
+            assert by_gradient.shape == (3, 6) and by_gradient.argmax() in patches
 
 
 @torch.inference_mode()
@@ -87,11 +90,36 @@ def test_replayed_weights_are_those_of_the_greedy_path(captioner):
     for token in (captioner.tokenizer.start, *caption.tokens[:-1]):
         output = captioner.decoder(torch.tensor([[token]]), cache, need_weights=True)
         cache = output.cache
-        collected.append(output.cross_attn_weights[:, 0, :, -1])
+        collected.append(torch.stack(output.cross_attn_weights)[:, 0, :, -1])
     explanation = captioner.explain(features[0], caption)
     found = torch.from_numpy(explanation.attention.weights)
     torch.testing.assert_close(found, torch.stack(collected, dim=2), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:3]))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_are_of_each_tokens_own_log_probability(frozen):
+    captioner = tiny_captioner().requires_grad_(not frozen)
+    features = captioner.encode([draw_photo()])
+    explanation = captioner.explain(features[0], "A dog runs")
+    tokens = [*captioner.tokenizer.encode("A dog runs")[0], captioner.tokenizer.end]
+    inputs = torch.tensor([[captioner.tokenizer.start, *tokens[:-1]]])
+    for t, token in enumerate(tokens):  # one token at a time, the others' part left out
+        context = features.clone().requires_grad_()
+        output = captioner.decoder(inputs, captioner.decoder.look_at(context), need_weights=True)
+        own = output.logits[0, t].log_softmax(-1)[token]
+        expected = torch.stack(torch.autograd.grad(own, output.cross_attn_weights))[:, 0, :, t]
+        found = torch.from_numpy(explanation.attention.gradients[:, :, t])
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    assert all(p.grad is None for p in captioner.parameters())
+
+
+def test_explaining_is_the_same_wherever_it_is_called():
+    captioner, photo = tiny_captioner(), draw_photo()
+    alone = captioner.explain(photo, "A dog runs")
+    with torch.inference_mode():
+        inside = captioner.explain(photo, "A dog runs")
+    np.testing.assert_array_equal(inside.attention.gradients, alone.attention.gradients)
 
 
 def test_probabilities_are_those_of_the_steps(captioner):

@@ -59,11 +59,11 @@ def test_cached_is_uncached():
         output = decoder(part, cache, need_weights=True)
         cache = output.cache
         logits.append(output.logits)
-        weights.append(output.cross_attn_weights)
+        weights.append(torch.stack(output.cross_attn_weights))
     torch.testing.assert_close(torch.cat(logits, 1), whole.logits, atol=1e-5, rtol=0)
-    joined = torch.cat(weights, dim=3)
-    assert joined.shape == whole.cross_attn_weights.shape == (2, 4, 2, 9, 7)
-    torch.testing.assert_close(joined, whole.cross_attn_weights, atol=1e-5, rtol=0)
+    joined, expected = torch.cat(weights, dim=3), torch.stack(whole.cross_attn_weights)
+    assert joined.shape == expected.shape == (2, 4, 2, 9, 7)
+    torch.testing.assert_close(joined, expected, atol=1e-5, rtol=0)
     for layer, expected in zip(cache, whole.cache, strict=True):
         assert layer.self_attn.keys.shape == (4, 2, 9, 8)
         assert layer.cross_attn.keys.shape == (2, 2, 7, 8)  # neither copied nor grown

@@ -129,13 +129,12 @@ class CaptionTrainer(Trainer):
         for start in tqdm(range(0, len(self.dev), size), "captioning dev", leave=False):
             items = self.dev[start : start + size]
             if self.dev_features is None:
-                images = captioner.encode([item.path for item in items])
+                images = [item.path for item in items]
             else:
-                images = torch.from_numpy(self.dev_features[0, start : start + size]).float()
+                images = torch.from_numpy(self.dev_features[0, start : start + size])
+                images = images.float().to(captioner.device)
             with torch.autocast(captioner.device.type, torch.bfloat16, self.args.bf16):
-                captions = captioner.captions(
-                    images.to(captioner.device), num_beams=self.settings.eval_beams
-                )
+                captions = captioner.captions(images, num_beams=self.settings.eval_beams)
             written |= {str(i.path): c[0].text for i, c in zip(items, captions, strict=True)}
         references = {str(item.path): item.captions for item in self.dev}
         cider = float(np.mean(cider_scores(written, references)))
