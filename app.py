@@ -5,6 +5,7 @@ CAPTIONLENS_CHECKPOINT to a folder or a hub id to open it with another captioner
 """
 
 import base64
+import html
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from model import Captioner, Explanation, ImageError, load
+from model import Captioner, Explanation, load
 from model.attention_maps import image_share
 from model.captioner import SHIPPED, CaptionWord
 from model.figures import overlay
@@ -34,10 +35,18 @@ other things it knows little, and names what is nearest.
 """
 HELP = "Choose a word to see where the model looked when it wrote it."
 CSS = """
-.gradio-container { max-width: 1120px !important; margin: 0 auto !important }
+.gradio-container { width: 100%; max-width: 1120px !important; margin: 0 auto !important }
 #words .textfield { font-size: 1.5rem; line-height: 1.5 }
 #words .text-container, #words .token { cursor: pointer }
+#words .token:focus { outline: 2px solid currentColor }
+#fact .html-container { padding: 0 }
+/* on a phone the photo box comes first until there is a caption, then the caption does */
+@media (max-width: 700px) {
+  html { overflow-anchor: none }
+  #page:has(#words .token) { flex-direction: column-reverse }
+}
 """
+TO_THE_TOP = "(...inputs) => { scrollTo({ top: 0 }); return inputs }"  # where the caption appears
 
 
 def read_upload(payload) -> Image.Image | None:
@@ -48,11 +57,12 @@ def read_upload(payload) -> Image.Image | None:
         if payload.url and payload.url.startswith("data:"):
             return load_image(base64.b64decode(payload.url.partition(",")[2]))
         return load_image(payload.path)
-    except ImageError as error:
+    except ValueError as error:  # ImageError, or base64 that is none
         # the visitor knows the photo by its own name, not by that of our copy
         name = payload.orig_name or "This photo"
         problem = str(error).removeprefix(f"{payload.path}: ").removeprefix("image: ")
-        raise gr.Error(f"{name}: {problem}", print_exception=False) from None
+        # the toast shows HTML, and the name is the visitor's own
+        raise gr.Error(html.escape(f"{name}: {problem}"), print_exception=False) from None
 
 
 @dataclass(frozen=True)
@@ -80,11 +90,17 @@ class Reading:
         """The photo with one word's map, and what to say of the word."""
         chosen = self.words[word]
         fact = (
-            f"“{chosen.text}”: the model gave this word {chosen.probability:.0%}. "
-            f"{self.shares[word]:.0%} of its attention fell on the photo. "
+            f"“{chosen.text}”: the model gave this word {percent(chosen.probability)}. "
+            f"{percent(self.shares[word])} of its attention fell on the photo. "
             "Dark: where it did not look."
         )
-        return overlay(self.photo, self.maps[word]), fact
+        # a word may hold any character; it is text and must not become markup
+        return overlay(self.photo, self.maps[word]), html.escape(fact)
+
+
+def percent(share: float) -> str:
+    """A share as people read it; what is small is not nothing."""
+    return f"{share:.0%}" if share >= 0.005 else "less than 1%"
 
 
 def chips(words: list[CaptionWord]) -> list[tuple[str, float]]:
@@ -96,6 +112,8 @@ def caption_photo(photo: Image.Image | None, num_beams: int) -> Iterator[tuple]:
     """Write a caption word by word, then show the map that differs most from the others."""
     if photo is None:
         raise gr.Error("Choose a photo first.", print_exception=False)
+    # Without the last photo's maps: its words must not be explained with them, nor the new ones
+    yield [], None, "Looking at the photo …", None
     nothing = gr.skip()
     features = captioner.encode([photo])[0]
     for caption in captioner.stream(features, num_beams=int(num_beams)):
@@ -106,6 +124,19 @@ def caption_photo(photo: Image.Image | None, num_beams: int) -> Iterator[tuple]:
     maps = np.stack(reading.maps)
     most_its_own = int(np.abs(maps - maps.mean(axis=0)).sum(axis=(1, 2)).argmax())
     yield chips(caption.words), *reading.shown(most_its_own), reading
+
+
+def caption_new_photo(photo: Image.Image | None, num_beams: int) -> Iterator[tuple]:
+    """As `caption_photo`; that a photo was taken away comes here too, and is no mistake."""
+    if photo is not None:
+        yield from caption_photo(photo, num_beams)
+
+
+def caption_text(photo: Image.Image | None, num_beams: int) -> str:
+    """A photo's caption, for scripts."""
+    if photo is None:
+        raise gr.Error("Give a photo.", print_exception=False)
+    return captioner.caption(photo, num_beams=int(num_beams)).text
 
 
 def choose_word(reading: Reading | None, event: gr.SelectData) -> tuple:
@@ -120,7 +151,7 @@ def build() -> gr.Blocks:
     with gr.Blocks(title="CaptionLens", delete_cache=(3600, 3600)) as page:
         gr.Markdown(ABOUT)
         reading = gr.State(None)
-        with gr.Row():
+        with gr.Row(elem_id="page"):
             with gr.Column(scale=2, min_width=280):
                 photo = gr.Image(
                     label="Photo", sources=["upload", "clipboard", "webcam"], height=320
@@ -148,11 +179,11 @@ def build() -> gr.Blocks:
                     gr.Markdown(KNOWS)
             with gr.Column(scale=3, min_width=320):
                 words = gr.HighlightedText(
-                    label="Caption: the darker a word, the surer the model",
+                    label="Caption: stronger colour, surer word",
                     show_legend=False,
                     elem_id="words",
                 )
-                fact = gr.Markdown(HELP, elem_id="fact")
+                fact = gr.HTML(HELP, elem_id="fact")
                 seen = gr.Image(
                     label="Where the chosen word looked",
                     show_label=False,
@@ -161,12 +192,28 @@ def build() -> gr.Blocks:
                     buttons=["download", "fullscreen"],
                 )
         inputs, outputs = [photo, num_beams], [words, seen, fact, reading]
-        gr.on([button.click, photo.input], caption_photo, inputs, outputs, api_name="caption")
-        examples.click(
+        # A toast says what went wrong; the usual progress would also stamp "Error" on each output.
+        # A photo that comes while a caption is being written has its turn afterwards.
+        quiet = dict(
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
+            js=TO_THE_TOP,
+        )
+        pressed = button.click(caption_photo, inputs, outputs, **quiet)
+        changed = photo.input(caption_new_photo, inputs, outputs, **quiet)
+        picked = examples.click(
             lambda sample: sample[0], [examples], [photo], api_visibility="private"
-        ).then(caption_photo, inputs, outputs, api_visibility="private")
+        ).then(caption_photo, inputs, outputs, **quiet)
+        for event in (pressed, changed, picked):  # a photo that cannot be opened is not shown
+            event.failure(lambda: None, None, [photo], api_visibility="private")
         photo.clear(lambda: ([], None, HELP, None), None, outputs, api_visibility="private")
-        words.select(choose_word, [reading], [seen, fact], api_visibility="private")
+        gr.Button(visible=False).click(
+            caption_text, inputs, gr.Textbox(label="Caption", visible=False), api_name="caption"
+        )
+        words.select(
+            choose_word, [reading], [seen, fact], show_progress="hidden", api_visibility="private"
+        )
     return page
 
 

@@ -1,5 +1,6 @@
 """The page as its visitors see it: in a real browser, with a tiny captioner."""
 
+import importlib
 import os
 import shutil
 import socket
@@ -9,9 +10,11 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from model.captioner import CaptionWord
 from tests.tiny import draw_photo, tiny_captioner
 
 ROOT = Path(__file__).parent.parent
@@ -30,16 +33,22 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_captioner((42, 84)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(checkpoint, tmp_path_factory):
     """The app, started as people start it."""
     folder = tmp_path_factory.mktemp("app")
-    tiny_captioner((42, 84)).save_pretrained(folder / "checkpoint")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {
         **os.environ,
-        "CAPTIONLENS_CHECKPOINT": str(folder / "checkpoint"),
+        "CAPTIONLENS_CHECKPOINT": str(checkpoint),
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
     }
@@ -146,12 +155,58 @@ def test_a_file_that_is_no_photo(page, tmp_path):
     text = toast.inner_text()
     assert "notes.jpg: not an image that can be opened" in text
     assert "Traceback" not in text and "/tmp" not in text
-    # and the page goes on
-    draw_photo().save(tmp_path / "photo.png")
-    page.reload()
+    # and the page goes on: what cannot be shown is gone, and the box takes another photo
     page.wait_for_selector("input[type=file]", state="attached")
+    assert not page.query_selector("[data-testid=status-tracker]:not(.hide)")
+    draw_photo().save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     assert wait_for_caption(page)
+
+
+def test_a_word_is_text(checkpoint, monkeypatch):
+    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
+    app = importlib.import_module("app")
+    word = CaptionWord("<b>*x*</b>", 0.001, 0, 1)
+    shown, fact = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [0.998]).shown(0)
+    assert shown.size == draw_photo().size
+    assert fact.startswith("“&lt;b&gt;*x*&lt;/b&gt;”: the model gave this word less than 1%. 100%")
+
+
+def test_a_new_caption_begins_without_the_maps_of_the_last(checkpoint, monkeypatch):
+    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
+    app = importlib.import_module("app")
+    words, seen, _, reading = next(app.caption_photo(draw_photo(), 1))
+    assert (words, seen, reading) == ([], None, None)
+
+
+def test_a_file_name_is_text(page, tmp_path):
+    name = "<u>x<-u>.jpg"  # gradio itself drops the slash that would end the element
+    (tmp_path / name).write_text("not a photo")
+    upload(page, tmp_path / name)
+    assert name in page.wait_for_selector(".toast-body").inner_text()
+    assert not page.query_selector(".toast-body u")
+
+
+def test_taking_the_photo_away_clears_the_page(page, tmp_path):
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    wait_for_caption(page)
+    page.get_by_label("Remove Image").click()
+    page.wait_for_selector("#map img", state="detached")
+    page.wait_for_selector(WORDS, state="detached")
+    assert not page.query_selector(".toast-body")
+
+
+def test_the_endpoint_gives_the_text(address, tmp_path):
+    gradio_client = pytest.importorskip("gradio_client")
+    draw_photo().save(tmp_path / "photo.png")
+    (tmp_path / "notes.jpg").write_text("not a photo")
+    client = gradio_client.Client(address, verbose=False)
+    photo = gradio_client.handle_file(tmp_path / "photo.png")
+    text = client.predict(photo, 3, api_name="/caption")
+    assert isinstance(text, str) and text
+    with pytest.raises(gradio_client.exceptions.AppError, match="notes.jpg: not an image"):
+        client.predict(gradio_client.handle_file(tmp_path / "notes.jpg"), 3, api_name="/caption")
 
 
 def test_button_without_a_photo_and_a_photo_on_its_side(page, tmp_path):
@@ -186,9 +241,10 @@ def test_an_example_is_one_click(page):
     assert wait_for_caption(page)
 
 
-def test_on_a_phone_nothing_overflows(page, tmp_path):
+def test_on_a_phone_the_caption_comes_first_and_nothing_overflows(page, tmp_path):
     page.set_viewport_size({"width": 390, "height": 844})
     draw_photo(300, 200).save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     wait_for_caption(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("#words").bounding_box()["y"] < 844 / 2, "the caption comes first"
