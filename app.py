@@ -7,6 +7,7 @@ CAPTIONLENS_CHECKPOINT to a folder or a hub id to open it with another captioner
 import base64
 import html
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from model import Captioner, Explanation, load
+from model import Captioner, CheckpointError, Explanation, load
 from model.attention_maps import image_share
-from model.captioner import SHIPPED, CaptionWord
+from model.captioner import SHIPPED, CaptionWord, default_device
 from model.figures import overlay
 from model.images import load_image
 
@@ -217,7 +218,10 @@ def build() -> gr.Blocks:
     return page
 
 
-captioner: Captioner = load(CHECKPOINT)
+try:
+    captioner: Captioner = load(CHECKPOINT).to(default_device())
+except CheckpointError as error:
+    sys.exit(f"error: {error}")
 demo = build().queue(max_size=32)
 
 if __name__ == "__main__":

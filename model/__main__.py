@@ -11,8 +11,8 @@ from typing import TextIO
 
 import numpy as np
 
-from model.attention_maps import METHODS, image_share
-from model.captioner import SHIPPED, Captioner
+from model.attention_maps import DEFAULT_METHOD, METHODS, image_share
+from model.captioner import SHIPPED, Captioner, default_device
 from model.config import CheckpointError
 from model.figures import contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
@@ -37,7 +37,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     explain = commands.add_parser("explain", help="draw or save a map for each word")
     explain.add_argument("image", metavar="IMAGE")
     explain.add_argument("--text", metavar="SENTENCE", help="explain this, not the caption")
-    explain.add_argument("--method", default="attention", help="how the maps are made")
+    explain.add_argument(
+        "--method", default=DEFAULT_METHOD, help=f"how the maps are made: {', '.join(METHODS)}"
+    )
     explain.add_argument(
         "--output", required=True, metavar="FILE", help="ends in .png, .npz or .json"
     )
@@ -53,8 +55,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. Every error is one line on standard error."""
     settings = parse(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that is not text must not stop the rest
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return {"caption": caption, "explain": explain, "info": info}[settings.command](settings)
+        status = {"caption": caption, "explain": explain, "info": info}[settings.command](settings)
+        sys.stdout.flush()  # here, where a reader that has left is no surprise
+        return status
     except BrokenPipeError:
         # who read our output has left; nothing more to say, here or at exit
         sys.stdout = None
@@ -62,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ERRORS as error:
         _complain(error)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def caption(settings: argparse.Namespace) -> int:
@@ -236,7 +245,7 @@ def info(settings: argparse.Namespace) -> int:
 
 
 def _load(settings: argparse.Namespace) -> Captioner:
-    return Captioner.from_pretrained(settings.checkpoint or SHIPPED)
+    return Captioner.from_pretrained(settings.checkpoint or SHIPPED).to(default_device())
 
 
 @contextmanager
@@ -244,7 +253,7 @@ def _output(name: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
     else:
-        with open(name, "w", encoding="utf-8", newline="") as file:
+        with open(name, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
 
 

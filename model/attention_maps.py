@@ -83,10 +83,11 @@ def _on_grid(
 
 
 METHODS = {"attention": raw_attention, "gradient": gradient_weighted}
+DEFAULT_METHOD = "attention"
 
 
 def heatmap(
-    attention: CrossAttention, span: tuple[int, int], method: str = "attention", **choices
+    attention: CrossAttention, span: tuple[int, int], method: str = DEFAULT_METHOD, **choices
 ) -> np.ndarray:
     """The map of the tokens [start, stop) by a method's name: (rows, cols) float32, >= 0.
 

@@ -1,6 +1,7 @@
 """The captioner as one thing: encoder, decoder, tokenizer and preprocessing load, save and run
 together, in the layout of a model on the hub."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor
 from transformers.initialization import no_init_weights
 
-from model.attention_maps import CrossAttention, heatmap
+from model.attention_maps import DEFAULT_METHOD, CrossAttention, heatmap
 from model.config import CaptionerConfig, CheckpointError
 from model.decoder import TextDecoder
 from model.encoder import ImageEncoder
@@ -65,12 +66,14 @@ class Explanation:
     log_probability: float
     attention: CrossAttention
 
-    def heatmap(self, word: int, method: str = "attention", **choices: Any) -> np.ndarray:
+    def heatmap(self, word: int, method: str | None = None, **choices: Any) -> np.ndarray:
         """The map of one word: (rows, cols) float32, >= 0. See `attention_maps.heatmap`."""
         if not -len(self.words) <= word < len(self.words):
             raise IndexError(f"word {word} of {len(self.words)}: {self.text!r}")
         chosen = self.words[word]
-        return heatmap(self.attention, (chosen.start, chosen.stop), method, **choices)
+        return heatmap(
+            self.attention, (chosen.start, chosen.stop), method or DEFAULT_METHOD, **choices
+        )
 
 
 class Captioner(nn.Module):
@@ -122,7 +125,7 @@ class Captioner(nn.Module):
         settings: of `CaptionerConfig`.
         """
         encoder = ImageEncoder.from_pretrained(encoder_name, image_size)
-        processor = AutoImageProcessor.from_pretrained(encoder_name)
+        processor = AutoImageProcessor.from_pretrained(encoder_name, trust_remote_code=False)
         processor.size = {"height": image_size[0], "width": image_size[1]}
         processor.do_resize, processor.do_center_crop = True, False
         config = CaptionerConfig(
@@ -131,7 +134,7 @@ class Captioner(nn.Module):
             vocab_size=tokenizer.vocab_size,
             **settings,
         )
-        return cls(config, tokenizer, processor, encoder)
+        return cls(config, tokenizer, processor, encoder).eval()
 
     @classmethod
     def from_pretrained(cls, name: str | Path = SHIPPED) -> "Captioner":
@@ -151,7 +154,7 @@ class Captioner(nn.Module):
         if not (folder / "preprocessor_config.json").is_file():
             raise CheckpointError(f"{folder / 'preprocessor_config.json'}: missing")
         try:
-            processor = AutoImageProcessor.from_pretrained(folder)
+            processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
         except Exception as error:  # whatever is wrong with the file, it is the file
             raise CheckpointError(f"{folder / 'preprocessor_config.json'}: {error}") from error
         try:
@@ -171,6 +174,8 @@ class Captioner(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {k: v.to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
+        if broken := [k for k, v in weights.items() if not v.isfinite().all()]:
+            raise CheckpointError(f"{', '.join(broken[:5])}: not finite in {dtype}; nothing saved")
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
         self.config.save(folder)
         self.tokenizer.save(folder)
@@ -214,18 +219,21 @@ class Captioner(nn.Module):
         pixel_values: Tensor | None = None,
         image_features: Tensor | None = None,
     ) -> Tensor:
-        """Logits (rows, T, vocab_size) under teacher forcing, for training.
+        """Logits (images, captions, T, vocab_size) under teacher forcing, for training.
 
-        tokens: (rows, T) beginning with the start token; rows of one image are consecutive and
-        as many for each. Either of the two forms of the images is given.
+        tokens: (images, captions, T), each beginning with the start token. The images are given
+        in one of the two forms.
         """
         if image_features is None:
             image_features = self.encoder(pixel_values)
-        return self.decoder(tokens, self.decoder.look_at(image_features)).logits
+        output = self.decoder(tokens.flatten(0, 1), self.decoder.look_at(image_features))
+        return output.logits.unflatten(0, tokens.shape[:2])
 
     def options(self, **values: Any) -> DecodingOptions:
         """Decoding options: this checkpoint's own, changed as given."""
-        chosen = {**self.config.decoding, **values}
+        longest = self.config.max_length - 1
+        usual = {"max_length": min(DecodingOptions.max_length, longest)}
+        chosen = {**usual, **self.config.decoding, **values}
         if "num_beams" not in values and not values.get("sample"):
             # asking for more captions than the usual beams widens the search
             usual = chosen.get("num_beams", DecodingOptions.num_beams)
@@ -294,9 +302,8 @@ class Captioner(nn.Module):
             num_prefix_tokens=self.encoder.num_prefix_tokens,
             gradients=of_each_token(gradients),
         )
-        text = caption if isinstance(caption, str) else caption.text
         return Explanation(
-            text=" ".join(text.split()),
+            text=" ".join(word.text for word in words),
             words=_with_probabilities(words, log_probabilities.tolist()),
             log_probability=float(log_probabilities.sum()),
             attention=attention,
@@ -327,6 +334,11 @@ class Captioner(nn.Module):
         )
 
 
+def default_device() -> str:
+    """A GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def _with_probabilities(words, log_probabilities: Sequence[float]) -> list[CaptionWord]:
     return [
         CaptionWord(
@@ -341,7 +353,9 @@ def _folder(name: str | Path) -> Path:
     path = Path(name)
     if path.is_dir():
         return path
-    if isinstance(name, Path) or name.startswith((".", "/", "~")) or name.count("/") != 1:
+    if path.exists():
+        raise CheckpointError(f"{name}: a file; give the checkpoint's folder")
+    if isinstance(name, Path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise CheckpointError(f"{name}: no such checkpoint folder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -60,7 +60,9 @@ class ImageEncoder(nn.Module):
         self.num_prefix_tokens = PREFIX_TOKENS[config.model_type](config)
         if hasattr(config, "vision_use_head"):
             config.vision_use_head = False  # SigLIP's pooling head, which we would not use
-        self.backbone = backbone or AutoModel.from_config(config)
+        self.backbone = backbone or AutoModel.from_config(
+            config, attn_implementation="sdpa", trust_remote_code=False
+        )
         if hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None  # not used either, and no dead weights in the checkpoint
         self.patch_dropout = 0.0
@@ -73,14 +75,18 @@ class ImageEncoder(nn.Module):
     def from_pretrained(cls, name: str, image_size: tuple[int, int]) -> "ImageEncoder":
         """A backbone from a folder or the hub, e.g. "facebook/dinov2-small"; of CLIP or SigLIP
         the vision half is taken."""
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         config = getattr(config, "vision_config", config)
         if config.model_type not in PREFIX_TOKENS:
             return cls(config, image_size)  # raises, before anything is downloaded
         if hasattr(config, "vision_use_head"):
             config.vision_use_head = False
         backbone = AutoModel.from_pretrained(
-            name, config=config, use_safetensors=True, dtype=torch.float32
+            name,
+            config=config,
+            use_safetensors=True,
+            dtype=torch.float32,
+            trust_remote_code=False,
         )
         return cls(config, image_size, backbone)
 

@@ -33,7 +33,7 @@ def overlay(photo: Image.Image, heatmap: np.ndarray, peak: float | None = None) 
 
 
 def contact_sheet(
-    photo: Image.Image, explanation: Explanation, method: str = "attention", side: int = 224
+    photo: Image.Image, explanation: Explanation, method: str | None = None, side: int = 224
 ) -> Image.Image:
     """The photo, then one overlay a word with the word and its probability beneath.
 

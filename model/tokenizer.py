@@ -110,7 +110,9 @@ class CaptionTokenizer:
         words: list[Word] = []
         for start, stop in zip(starts, [*starts, len(tokens)][1:], strict=True):
             text = "".join(self.tokenizer.decode(list(tokens[start:stop])).split())
-            if words and not text.strip(PUNCTUATION):  # nothing else: part of the word before
+            if words and (
+                not text.strip(PUNCTUATION) or not words[-1].text
+            ):  # nothing else: part of the word before
                 last = words.pop()
                 words.append(Word(last.text + text, last.start, stop))
             else:

@@ -179,6 +179,29 @@ def test_a_new_caption_begins_without_the_maps_of_the_last(checkpoint, monkeypat
     assert (words, seen, reading) == ([], None, None)
 
 
+def test_each_word_is_shown_with_its_own_map(checkpoint, monkeypatch):
+    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
+    app = importlib.reload(importlib.import_module("app"))
+    photo = draw_photo(90, 60)
+    explanation = app.captioner.explain(photo, "a dog runs")
+    reading = app.Reading.of(photo, explanation)
+    for i, word in enumerate(("a", "dog", "runs")):
+        shown, fact = reading.shown(i)
+        expected = app.overlay(photo, explanation.heatmap(i))
+        np.testing.assert_array_equal(np.asarray(shown), np.asarray(expected))
+        assert fact.startswith(f"“{word}”")
+
+
+def test_a_bad_checkpoint_is_one_line(tmp_path):
+    environment = {**os.environ, "CAPTIONLENS_CHECKPOINT": str(tmp_path / "none")}
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("none: no such checkpoint folder")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_file_name_is_text(page, tmp_path):
     name = "<u>x<-u>.jpg"  # gradio itself drops the slash that would end the element
     (tmp_path / name).write_text("not a photo")
@@ -233,6 +256,13 @@ def test_visitors_do_not_see_each_other(browser, page, address, tmp_path):
     other.goto(address)
     other.wait_for_selector("input[type=file]", state="attached")
     assert not other.query_selector("#map img") and not other.query_selector_all(WORDS)
+    draw_photo(50, 90, (0, 0, 250)).save(tmp_path / "theirs.png")
+    upload(other, tmp_path / "theirs.png")
+    wait_for_caption(other)
+    # the first visitor's words still bring the first visitor's photo
+    page.locator(WORDS).last.click()
+    page.wait_for_function("document.querySelector('#map img').naturalWidth")
+    assert page.evaluate("document.querySelector('#map img').naturalWidth") == 60
     other.close()
 
 

@@ -170,6 +170,8 @@ def test_explaining_a_sentence_of_ones_own(captioner):
     assert [w.text for w in explanation.words] == ["zwei", "Hunde", "🐕,", "<|end|>", "<b>run</b>"]
     assert all(0 < w.probability <= 1 for w in explanation.words)
     assert explanation.heatmap(3).shape == (4, 4)
+    spaced = captioner.explain(draw_photo(), "A dog , a man .")
+    assert spaced.text == "A dog, a man." == " ".join(w.text for w in spaced.words)
     with pytest.raises(ValueError, match="there is no word"):
         captioner.explain(draw_photo(), "  ")
     with pytest.raises(ValueError, match="tokens; this captioner reads at most 39"):
@@ -312,7 +314,55 @@ def test_a_spoilt_checkpoint_is_one_clear_line(folder, spoil, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "config.json"])
+def test_no_code_of_a_checkpoint_is_run(folder, file, monkeypatch):
+    (folder / "evil.py").write_text("raise SystemExit('foreign code ran')")
+    values = json.loads((folder / file).read_text())
+    if file == "config.json":
+        values["encoder"]["auto_map"] = {"AutoModel": "evil.Model", "AutoConfig": "evil.Config"}
+    else:
+        values = {"auto_map": {"AutoImageProcessor": "evil.Processor"}}
+    (folder / file).write_text(json.dumps(values))
+    monkeypatch.setattr("builtins.input", lambda *a: "y")  # whoever asks is told yes
+    if file == "config.json":
+        load(folder)  # a known encoder; what is said of others is not heeded
+    else:
+        with pytest.raises(CheckpointError, match="preprocessor_config.json"):
+            load(folder)
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_saved(tmp_path):
+    captioner = tiny_captioner()
+    with torch.no_grad():
+        captioner.decoder.final_norm.weight[0] = 1e6
+    with pytest.raises(CheckpointError, match="decoder.final_norm.weight: not finite"):
+        captioner.save_pretrained(tmp_path)
+    assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_a_short_decoder_needs_no_options(folder):
+    edit_config(decoding={})(folder)
+    assert load(folder).options().max_length == 39
+    edit_config(max_length=20, decoding={})(folder)
+    change_weights(
+        folder,
+        lambda w: w.update(
+            {
+                "decoder.position_embedding.weight": w["decoder.position_embedding.weight"][
+                    :20
+                ].clone()
+            }
+        ),
+    )
+    assert load(folder).caption(draw_photo()).tokens
+
+
 def test_a_checkpoint_that_is_not_there(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="file: a file; give the checkpoint's folder"):
+        load(tmp_path / "file")
+    with pytest.raises(CheckpointError, match="no such checkpoint folder"):
+        load("a b/c")
     with pytest.raises(CheckpointError, match="no such checkpoint folder"):
         load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="^nobody/nothing: neither a folder nor a model"):

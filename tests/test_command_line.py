@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -106,6 +107,24 @@ def test_caption_csv_file_and_several_captions(run, photos, checkpoint, tmp_path
     assert rows[0]["caption"] != rows[1]["caption"] and rows[4]["error"]
 
 
+def test_a_name_that_is_not_text(run, photos, checkpoint, tmp_path):
+    odd = os.path.join(os.fsencode(photos), b"caf\xe9.jpg")
+    draw_photo().save(tmp_path / "photo.jpg")
+    os.replace(tmp_path / "photo.jpg", odd)
+    status, _, err = run(
+        "caption",
+        os.fsdecode(odd),
+        photos / "a.jpg",
+        "--checkpoint",
+        checkpoint,
+        "--output",
+        tmp_path / "out.txt",
+    )
+    assert (status, err) == (0, "")
+    first, second = (tmp_path / "out.txt").read_text(encoding="utf-8").splitlines()
+    assert "caf\\udce9.jpg: " in first and "a.jpg: " in second
+
+
 def test_explain_npz(run, photos, checkpoint, tmp_path):
     output = tmp_path / "maps.npz"
     status, out, _ = run(
@@ -198,6 +217,15 @@ def test_as_a_program(photos, checkpoint):
     assert len(done.stdout.splitlines()) == 3
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
+
+    # a reader that leaves at once: no trace, not even at exit, where buffered output is written
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    info = [sys.executable, "-m", "model", "info", "--checkpoint", checkpoint]
+    with subprocess.Popen(
+        info, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
 
     usage = subprocess.run([*command[:3], "draw"], capture_output=True, text=True)
     assert usage.returncode == 2 and "invalid choice: 'draw'" in usage.stderr

@@ -5,13 +5,14 @@ import itertools
 import pytest
 import torch
 
+from model import generation
 from model.decoder import TextDecoder
 from model.generation import DecodingOptions, generate, select
 
 START, END = 0, 1
 
 
-def make_decoder(vocab_size=12, max_length=16, seed=0, scale=8.0):
+def make_decoder(vocab_size=12, max_length=16, seed=0, scale=8.0, project_image=False):
     """A random decoder whose next-token distributions are far from uniform."""
     torch.manual_seed(seed)
     decoder = TextDecoder(
@@ -22,6 +23,7 @@ def make_decoder(vocab_size=12, max_length=16, seed=0, scale=8.0):
         num_heads=2,
         image_width=10,
         dropout=0.1,
+        project_image=project_image,
     ).eval()
     with torch.no_grad():
         for p in decoder.parameters():
@@ -50,8 +52,9 @@ def log_probability(decoder, features, tokens):
 
 
 @torch.inference_mode()
-def test_cached_is_uncached():
-    decoder, features = make_decoder(), images(2)
+@pytest.mark.parametrize("project_image", [False, True])
+def test_cached_is_uncached(project_image):
+    decoder, features = make_decoder(project_image=project_image), images(2)
     tokens = torch.randint(0, 12, (4, 9))  # two captions for each image
     whole = decoder(tokens, decoder.look_at(features), need_weights=True)
     cache, logits, weights = decoder.look_at(features), [], []
@@ -126,16 +129,22 @@ def test_beam_search_is_exhaustive_search(length_penalty, seed):
         assert hypotheses[0].score(length_penalty) == pytest.approx(scored[0][0], abs=1e-4)
 
 
-def test_stopping_early_changes_nothing():
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, -1.0])
+def test_stopping_early_changes_nothing(length_penalty, monkeypatch):
     """The bound is exact: a search that goes on to the end finds the same captions."""
-    features = images(4)
+    features, saved = images(4), 0
     for seed in range(5):
         decoder = make_decoder(seed=seed)
         for num_beams in (2, 3):
-            steps = run(decoder, features, num_beams=num_beams, max_length=14)
-            alone = [run(decoder, f[None], num_beams=num_beams, max_length=14) for f in features]
-            assert [a[-1][0][0].tokens for a in alone] == [r[0].tokens for r in steps[-1]]
-            assert len(steps) == max(len(a) for a in alone)
+            options = dict(num_beams=num_beams, max_length=14, length_penalty=length_penalty)
+            early = run(decoder, features, **options)
+            with monkeypatch.context() as patient:
+                patient.setattr(generation, "_is_settled", lambda *arguments: False)
+                late = run(decoder, features, **options)
+            assert [h[0].tokens for h in early[-1]] == [h[0].tokens for h in late[-1]]
+            saved += len(late) - len(early)
+    # these captions are so unsure that by their mean a longer one might always have won
+    assert saved > 0 or length_penalty == 1.0
 
 
 def test_batch_changes_no_caption():

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from model import load
 from tests.test_data import flickr  # noqa: F401  (a fixture)
 from tests.tiny import tiny_captioner
-from training.data import read_split
+from training.data import DataError, read_split
 from training.evaluate import evaluate
 from training.evaluate import main as evaluate_main
 from training.train import AVERAGE, main, new_or_loaded, parameter_groups, parse, train
@@ -70,7 +70,8 @@ def test_it_learns_its_train_photos(flickr, start, tmp_path):  # noqa: F811
     before = learned.encoder.backbone.layernorm.weight.clone()
     learned.load_state_dict(load_file(last / "model.safetensors"))
     for item in read_split(flickr, "train"):
-        assert learned.caption(item.path, num_beams=1).text.startswith("A dog number")
+        text = learned.caption(item.path, num_beams=1).text
+        assert text.startswith(f"A dog number {item.name[0]}")  # which its photo alone tells
     assert torch.equal(learned.encoder.backbone.layernorm.weight, before)  # it was frozen
     assert load(tmp_path / "run" / "best").config == learned.config
 
@@ -121,6 +122,40 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate):  # noq
         assert any(k.startswith("encoder.") for k in moved) == bool(encoder_rate)
 
 
+@pytest.mark.slow
+def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):  # noqa: F811
+    """Stopped early it stays stopped; half-written checkpoints and other settings are noticed."""
+    chosen = settings(flickr, start, tmp_path / "run", "--epochs", 9, "--patience", 1)
+    train(chosen)  # dev CIDEr cannot rise: the first evaluation is the best
+    run = tmp_path / "run"
+    assert sorted(p.name for p in run.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    best = (run / "best" / "model.safetensors").read_bytes()
+    train(chosen)
+    assert f"stopped early at {run / 'checkpoint-4'}" in capsys.readouterr().out
+    assert sorted(p.name for p in run.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    assert (run / "best" / "model.safetensors").read_bytes() == best
+
+    (run / "checkpoint-4" / AVERAGE).unlink()  # as if killed while saving
+    train(chosen)
+    assert f"going on from {run / 'checkpoint-2'}" in capsys.readouterr().out
+
+    other = settings(flickr, start, run, "--epochs", 9, "--patience", 1, "--rate", 2e-3)
+    with pytest.raises(DataError, match=r"a run with --rate 0.001; give the same, or another"):
+        train(other)
+    assert json.loads((run / "settings.json").read_text())["rate"] == 1e-3
+
+
+@pytest.mark.slow
+def test_best_holds_the_averaged_weights(flickr, start, tmp_path):  # noqa: F811
+    train(settings(flickr, start, tmp_path / "run", "--epochs", 1))
+    best = load(tmp_path / "run" / "best").state_dict()
+    average = load_file(tmp_path / "run" / "checkpoint-2" / AVERAGE)
+    raw = load_file(tmp_path / "run" / "checkpoint-2" / "model.safetensors")
+    key = "decoder.blocks.0.mlp.up.weight"
+    torch.testing.assert_close(best[key], average[key].half().float())
+    assert not torch.equal(average[key], raw[key])
+
+
 def test_two_rates_and_no_decay_on_vectors(flickr, start, tmp_path):  # noqa: F811
     chosen = settings(flickr, start, tmp_path, "--rate", 1e-3, "--encoder-rate", 1e-5)
     captioner = new_or_loaded(chosen, [])
@@ -142,6 +177,25 @@ def test_bad_data_is_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
         assert "found neither Flickr8k.token.txt nor captions.txt" in error
+
+
+def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):  # noqa: F811
+    for option, value, message in (
+        ("--batch-size", 0, "must be at least 1, not 0"),
+        ("--epochs", 0, "must be above 0"),
+        ("--label-smoothing", 2, "must be from 0 to below 1"),
+    ):
+        with pytest.raises(SystemExit):
+            settings(flickr, start, tmp_path, option, value)
+        assert f"{option}: {message}" in capsys.readouterr().err
+    for more, message in (
+        (["--checkpoint", tmp_path / "none"], "no such checkpoint folder"),
+        (["--data", tmp_path / "none"], "found neither"),
+    ):
+        arguments = ["--data", flickr, "--checkpoint", start, "--output", tmp_path / "run", *more]
+        assert main([*map(str, arguments), "--cache", str(tmp_path / "cache"), "--fp32"]) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith("error: ") and message in error
 
 
 def test_evaluation_says_what_it_measured(flickr, start, tmp_path, capsys):  # noqa: F811

@@ -20,6 +20,8 @@ from model.tokenizer import CaptionTokenizer, as_sentence
 
 IMAGE_FOLDERS = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 SPLITS = ("train", "dev", "test")
+OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
+OTHER_SIDE |= {right: left for left, right in OTHER_SIDE.items()}
 IGNORED = -100  # label that the loss leaves out
 
 
@@ -29,8 +31,9 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """A photo on disk and what people wrote about it, as they wrote it."""
+    """A photo on disk, its name in the corpus, and what people wrote about it, as they wrote it."""
 
+    name: str
     path: Path
     captions: list[str]
 
@@ -55,16 +58,17 @@ def read_split(folder: str | Path, split: str) -> list[CaptionedImage]:
     if any(path.is_file() for path in listed.values()):
         if not listed[split].is_file():
             raise DataError(f"{listed[split]}: missing, so there is no {split} split")
-        names = listed[split].read_text(encoding="utf-8").split()
+        lines = listed[split].read_text(encoding="utf-8-sig").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
     else:
         names = [name for name in captions if _split_of(name) == split]
     if not names:
         raise DataError(f"{folder}: the {split} split has no images")
     images = next((folder / d for d in IMAGE_FOLDERS if (folder / d).is_dir()), folder)
-    items = [CaptionedImage(images / name, captions.get(name, [])) for name in sorted(names)]
+    items = [CaptionedImage(n, images / n, captions.get(n, [])) for n in sorted(names)]
     for item in items:
         if not item.captions:
-            raise DataError(f"{item.path.name}: in the {split} split but without captions")
+            raise DataError(f"{item.name}: in the {split} split but without captions")
         if not item.path.is_file():
             raise DataError(f"{item.path}: missing, though it has captions")
     return items
@@ -74,13 +78,13 @@ def _read_captions(folder: Path) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = defaultdict(list)
     corpus, kaggle = folder / "Flickr8k.token.txt", folder / "captions.txt"
     if corpus.is_file():
-        for number, line in enumerate(corpus.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(corpus.read_text(encoding="utf-8-sig").splitlines(), 1):
             name, tab, caption = line.partition("\t")
             if not tab:
                 raise DataError(f"{corpus}, line {number}: no tab between image and caption")
             captions[name.partition("#")[0]].append(caption)
     elif kaggle.is_file():
-        with kaggle.open(encoding="utf-8", newline="") as file:
+        with kaggle.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if not {"image", "caption"} <= set(reader.fieldnames or ()):
                 raise DataError(f"{kaggle}: the first line must name columns image and caption")
@@ -88,7 +92,9 @@ def _read_captions(folder: Path) -> dict[str, list[str]]:
                 captions[row["image"]].append(row["caption"] or "")
     else:
         raise DataError(f"{folder}: found neither {corpus.name} nor {kaggle.name} with captions")
-    return captions
+    # a blank caption says nothing that could be learned or scored
+    kept = {name: [c for c in said if c.strip()] for name, said in captions.items()}
+    return {name: said for name, said in kept.items() if said}
 
 
 def _split_of(name: str) -> str:
@@ -98,8 +104,7 @@ def _split_of(name: str) -> str:
 
 def mirrored(caption: str) -> str:
     """What to say of the photo's mirror image: "left" and "right" change places."""
-    swap = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-    return re.sub(r"\b(left|right)\b", lambda m: swap[m[0]], caption, flags=re.IGNORECASE)
+    return re.sub(r"\b([Ll]eft|[Rr]ight|LEFT|RIGHT)\b", lambda m: OTHER_SIDE[m[0]], caption)
 
 
 class CaptionDataset(Dataset):
@@ -147,7 +152,7 @@ def encode_caption(caption: str, tokenizer: CaptionTokenizer, max_length: int) -
 
 
 def collate(examples: list[dict]) -> dict[str, Tensor]:
-    """A batch: images as they are, `tokens` and `labels` (images · captions, T).
+    """A batch: images as they are, `tokens` and `labels` (images, captions, T).
 
     The label of a token is the one after it. What is not there (the rest of a short caption, or
     of an image with fewer captions) is left out of the loss by its position, never by its id.
@@ -163,8 +168,8 @@ def collate(examples: list[dict]) -> dict[str, Tensor]:
     name = "image_features" if "image_features" in examples[0] else "pixel_values"
     return {
         name: torch.stack([e[name] for e in examples]),
-        "tokens": tokens.flatten(0, 1),
-        "labels": labels.flatten(0, 1),
+        "tokens": tokens,
+        "labels": labels,
     }
 
 
@@ -181,6 +186,7 @@ def cache_features(
     Half precision, computed once: the file is named after the encoder's weights and the images
     and found again by the next run. With `mirror` there are two versions of each image.
     """
+    captioner.eval()  # features without patch dropout
     fingerprint = hashlib.sha256()
     for name, weight in captioner.encoder.state_dict().items():
         fingerprint.update(name.encode())
@@ -204,4 +210,4 @@ def cache_features(
                 features[version, start : start + len(photos)] = encoded.float().cpu().numpy()
         features.flush()
         unfinished.rename(path)
-    return np.load(path, mmap_mode="r+")  # writable, as torch asks for; nobody writes
+    return np.load(path, mmap_mode="c")  # writable for torch's sake; the file stays as it is

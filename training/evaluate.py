@@ -9,12 +9,14 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 from tqdm import tqdm
 
 from model import Captioner, CheckpointError, ImageError, load
+from model.captioner import SHIPPED, default_device
 from training.data import SPLITS, CaptionedImage, DataError, read_split
 from training.metrics import score_captions
 
@@ -22,7 +24,7 @@ from training.metrics import score_captions
 def caption_split(
     captioner: Captioner, items: list[CaptionedImage], batch_size: int = 16, **options
 ) -> tuple[dict[str, str], Tensor]:
-    """A caption for each image, by file name, and the mean of their features (S, width)."""
+    """A caption for each image, by its name, and the mean of their features (S, width)."""
     written: dict[str, str] = {}
     total = 0
     for start in tqdm(range(0, len(items), batch_size), "captioning"):
@@ -30,7 +32,7 @@ def caption_split(
         features = captioner.encode([item.path for item in batch])
         total = total + features.double().sum(dim=0)
         captions = captioner.captions(features, **options)
-        written |= {i.path.name: c[0].text for i, c in zip(batch, captions, strict=True)}
+        written |= {i.name: c[0].text for i, c in zip(batch, captions, strict=True)}
     return written, (total / len(items)).to(features.dtype)
 
 
@@ -38,7 +40,7 @@ def evaluate(captioner: Captioner, items: list[CaptionedImage], **options) -> di
     """Scores in points by metric name, how each was computed, the captions, and `no_image`: the
     scores without the image."""
     began = time.monotonic()
-    references = {item.path.name: item.captions for item in items}
+    references = {item.name: item.captions for item in items}
     captions, mean_features = caption_split(captioner, items, **options)
     seconds = time.monotonic() - began
     blind = captioner.caption(mean_features, **options).text  # the same for every image
@@ -80,23 +82,29 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         items = read_split(settings.data, settings.split)
         items = items[: settings.limit or None]
-        captioner = load(settings.checkpoint) if settings.checkpoint else load()
-        chosen = captioner.options(**options)
+        captioner = load(settings.checkpoint or SHIPPED).to(default_device())
         result = {
             "checkpoint": captioner.name,
             "data": Path(settings.data).name,
             "split": settings.split,
-            "num_beams": chosen.num_beams,
-            "length_penalty": chosen.length_penalty,
+            "decoding": asdict(captioner.options(**options)),
             **evaluate(captioner, items, **options),
         }
+        report(result)
         if settings.output:
             text = json.dumps(result, indent=2, ensure_ascii=False)
             Path(settings.output).write_text(text + "\n", encoding="utf-8")
+    except KeyboardInterrupt:
+        return 130
     except (DataError, CheckpointError, ImageError, ValueError, OSError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
-    print(f"{settings.split} split, {result['num_images']} images, checkpoint {captioner.name}")
+    return 0
+
+
+def report(result: dict) -> None:
+    """Print the scores as a table."""
+    print(f"{result['split']} split, {result['num_images']} images, {result['checkpoint']}")
     print(f"{'':10}{'score':>8}{'no image':>10}")
     for name in result["made_with"]:
         print(f"{name:10}{result[name]:8.1f}{result['no_image'][name]:10.1f}")
@@ -104,7 +112,6 @@ def main(arguments: list[str] | None = None) -> int:
         f"{result['distinct_captions']} distinct captions from {result['distinct_words']} words, "
         f"{result['seconds']:.0f} s"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from model import Captioner, CheckpointError, ImageError
+from model.captioner import default_device
 from model.tokenizer import CaptionTokenizer, as_sentence
 from training.data import (
     IGNORED,
@@ -33,6 +33,7 @@ from training.metrics import cider_scores
 
 BEST = "best"
 AVERAGE = "average.safetensors"
+SETTINGS = "settings.json"
 
 
 class Average(TrainerCallback):
@@ -54,12 +55,13 @@ class Average(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
-            save_file(
-                self.weights, Path(args.output_dir, f"checkpoint-{state.global_step}", AVERAGE)
-            )
+            path = Path(args.output_dir, f"checkpoint-{state.global_step}", AVERAGE)
+            save_file(self.weights, path.with_suffix(".unfinished"))
+            path.with_suffix(".unfinished").rename(path)
 
     def load(self, checkpoint: str) -> None:
-        self.weights = load_file(Path(checkpoint, AVERAGE))
+        for name, weight in load_file(Path(checkpoint, AVERAGE)).items():
+            self.weights[name].copy_(weight)
 
     def swap(self, model: torch.nn.Module) -> None:
         """Exchange the model's weights and the averages; a second call undoes it."""
@@ -92,7 +94,7 @@ class CaptionTrainer(Trainer):
         labels = inputs.pop("labels")
         logits = model(**inputs)
         loss = F.cross_entropy(
-            logits.flatten(0, 1).float(),
+            logits.flatten(0, 2).float(),
             labels.flatten(),
             ignore_index=IGNORED,
             label_smoothing=self.settings.label_smoothing,
@@ -135,11 +137,11 @@ class CaptionTrainer(Trainer):
                 images = images.float().to(captioner.device)
             with torch.autocast(captioner.device.type, torch.bfloat16, self.args.bf16):
                 captions = captioner.captions(images, num_beams=self.settings.eval_beams)
-            written |= {str(i.path): c[0].text for i, c in zip(items, captions, strict=True)}
-        references = {str(item.path): item.captions for item in self.dev}
+            written |= {i.name: c[0].text for i, c in zip(items, captions, strict=True)}
+        references = {item.name: item.captions for item in self.dev}
         cider = float(np.mean(cider_scores(written, references)))
         for item in self.dev[:3]:
-            tqdm.write(f"  {item.path.name}: {written[str(item.path)]}")
+            tqdm.write(f"  {item.name}: {written[item.name]}")
         return {
             "eval_cider": cider,
             "eval_distinct": len(set(written.values())) / len(written),
@@ -179,6 +181,30 @@ def new_or_loaded(settings: argparse.Namespace, train: list[CaptionedImage]) -> 
     )
 
 
+def positive(text: str) -> int:
+    """An argument that counts something there must be."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """An argument that is a positive number."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, not {value}")
+    return value
+
+
+def share(text: str) -> float:
+    """An argument from 0 to 1, 1 excluded."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to below 1, not {value}")
+    return value
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
@@ -191,25 +217,27 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--output", required=True, help="run folder; the best captioner comes to OUTPUT/best")
     add("--checkpoint", help="captioner to go on from (a folder or hub id)")
     add("--encoder", default="facebook/dinov2-small", help="image encoder for a new captioner")
-    add("--image-size", type=int, default=224, help="pixels a side, for a new captioner")
-    add("--width", type=int, default=256, help="of a new decoder")
-    add("--layers", type=int, default=4, help="of a new decoder")
-    add("--heads", type=int, default=8, help="of a new decoder")
-    add("--vocab-size", type=int, default=4000, help="of a new tokenizer")
-    add("--dropout", type=float, default=0.1, help="in the decoder")
-    add("--epochs", type=float, default=5, help="passes over the train photos")
-    add("--batch-size", type=int, default=32, help="photos a step, each with all its captions")
-    add("--rate", type=float, default=1e-3, help="peak learning rate of the decoder")
+    add("--image-size", type=positive, default=224, help="pixels a side, for a new captioner")
+    add("--width", type=positive, default=256, help="of a new decoder")
+    add("--layers", type=positive, default=4, help="of a new decoder")
+    add("--heads", type=positive, default=8, help="of a new decoder")
+    add("--vocab-size", type=positive, default=4000, help="of a new tokenizer")
+    add("--dropout", type=share, default=0.1, help="in the decoder")
+    add("--epochs", type=above_zero, default=5, help="passes over the train photos")
+    add("--batch-size", type=positive, default=32, help="photos a step, each with all its captions")
+    add("--rate", type=above_zero, default=1e-3, help="peak learning rate of the decoder")
     add("--encoder-rate", type=float, default=0.0, help="of the encoder; 0 keeps it frozen")
-    add("--patch-dropout", type=float, default=0.0, help="share left out when the encoder learns")
+    add("--patch-dropout", type=share, default=0.0, help="share left out when the encoder learns")
     add("--weight-decay", type=float, default=0.05, help="on matrices")
-    add("--label-smoothing", type=float, default=0.1, help="share given to all other tokens")
-    add("--average", type=float, default=0.99, help="decay of the weight average; 0 for none")
+    add("--label-smoothing", type=share, default=0.1, help="share given to all other tokens")
+    add("--average", type=share, default=0.99, help="decay of the weight average; 0 for none")
     add("--mirror", action="store_true", help="also learn from mirrored photos")
-    add("--patience", type=int, default=3, help="stop after so many evaluations without a gain")
-    add("--eval-beams", type=int, default=1, help="beams when the dev split is captioned")
+    add(
+        "--patience", type=positive, default=3, help="stop after so many evaluations without a gain"
+    )
+    add("--eval-beams", type=positive, default=1, help="beams when the dev split is captioned")
     add("--limit", type=int, default=0, help="use this many photos of each split; 0 for all")
-    add("--evaluations", type=float, default=1.0, help="evaluations and saves an epoch")
+    add("--evaluations", type=above_zero, default=1.0, help="evaluations and saves an epoch")
     add("--cache", default="runs/cache", help="folder for a frozen encoder's features")
     add("--fp32", action="store_true", help="full precision instead of bfloat16")
     add("--seed", type=int, default=0, help="for weights, order and dropout")
@@ -222,18 +250,13 @@ def train(settings: argparse.Namespace) -> None:
     data, dev = read_split(settings.data, "train"), read_split(settings.data, "dev")
     if settings.limit:
         data, dev = data[: settings.limit], dev[: settings.limit]
-    captioner = new_or_loaded(settings, data)
+    captioner = new_or_loaded(settings, data).to(default_device())
     frozen = settings.encoder_rate == 0
     captioner.encoder.requires_grad_(not frozen)
     captioner.encoder.patch_dropout = settings.patch_dropout
-    features = dev_features = None
-    if frozen:
-        cache = Path(settings.cache)
-        features = cache_features(captioner, data, cache, settings.mirror, not settings.fp32)
-        dev_features = cache_features(captioner, dev, cache, bf16=not settings.fp32)
+    last = last_checkpoint(output, settings)
     output.mkdir(parents=True, exist_ok=True)
-    (output / "settings.json").write_text(json.dumps(vars(settings), indent=2) + "\n")
-    steps = max(1, round(len(data) / settings.batch_size / settings.evaluations))
+    (output / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
     arguments = TrainingArguments(
         output_dir=str(output),
         num_train_epochs=settings.epochs,
@@ -244,18 +267,26 @@ def train(settings: argparse.Namespace) -> None:
         bf16=not settings.fp32,
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
-        eval_steps=steps,
         save_strategy="steps",
-        save_steps=steps,
         save_total_limit=2,
         metric_for_best_model="cider",
         greater_is_better=True,
-        logging_steps=min(20, steps),
         report_to=["tensorboard"],
         remove_unused_columns=False,
         seed=settings.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
+        restore_callback_states_from_checkpoint=True,
     )
+    a_step = settings.batch_size * max(1, arguments.n_gpu) * arguments.world_size
+    steps = max(1, round(len(data) / a_step / settings.evaluations))
+    arguments.eval_steps = arguments.save_steps = steps
+    arguments.logging_steps = min(20, steps)
+    features = dev_features = None
+    if frozen:
+        cache = Path(settings.cache)
+        with arguments.main_process_first(desc="encoding photos"):
+            features = cache_features(captioner, data, cache, settings.mirror, not settings.fp32)
+            dev_features = cache_features(captioner, dev, cache, bf16=not settings.fp32)
     average = Average(captioner, settings.average)
     trainer = CaptionTrainer(
         captioner,
@@ -269,14 +300,35 @@ def train(settings: argparse.Namespace) -> None:
         dev_features=dev_features,
     )
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    last = get_last_checkpoint(str(output))
+    stopped = False
     if last:
         average.load(last)
         state = json.loads(Path(last, "trainer_state.json").read_text())
-        trainer.best = state["best_metric"] or trainer.best
-        print(f"going on from {last}")
-    trainer.train(resume_from_checkpoint=last)
+        if state["best_metric"] is not None:
+            trainer.best = state["best_metric"]
+        patience = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
+        stopped = patience["early_stopping_patience_counter"] >= settings.patience
+        print(f"{'stopped early at' if stopped else 'going on from'} {last}")
+    if not stopped:
+        trainer.train(resume_from_checkpoint=last)
     print(f"best dev CIDEr {trainer.best:.1f}; the captioner is in {output / BEST}")
+
+
+def last_checkpoint(output: Path, settings: argparse.Namespace) -> str | None:
+    """The newest whole checkpoint of this run, if it has one.
+
+    Raises DataError when the folder is a run with other settings: the two must not be mixed.
+    """
+    # the averages are written last: without them the run was stopped in the middle of saving
+    whole = [path.parent for path in output.glob(f"checkpoint-*/{AVERAGE}")]
+    if not whole:
+        return None
+    before = json.loads((output / SETTINGS).read_text())
+    now = vars(settings)
+    if changed := [name for name in now if before.get(name) != now[name]]:
+        told = ", ".join(f"--{name.replace('_', '-')} {before.get(name)}" for name in changed)
+        raise DataError(f"{output} holds a run with {told}; give the same, or another --output")
+    return str(max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-"))))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -285,6 +337,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, CheckpointError, ImageError, ValueError, OSError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 
