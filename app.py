@@ -14,7 +14,7 @@ from pathlib import Path
 
 import gradio as gr
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model import Captioner, CheckpointError, Explanation, load
 from model.attention_maps import image_share
@@ -24,7 +24,7 @@ from model.images import load_image
 
 CHECKPOINT = os.environ.get("CAPTIONLENS_CHECKPOINT") or SHIPPED
 EXAMPLES = sorted((Path(__file__).parent / "assets" / "examples").glob("*.jpg"))
-SHOWN_SIDE = 768  # pixels: photos are shrunk to this for display and kept no larger
+SHOWN_SIDE = 768  # pixels: photos are brought to this for display and kept no larger
 
 ABOUT = """
 # CaptionLens
@@ -77,11 +77,9 @@ class Reading:
 
     @classmethod
     def of(cls, photo: Image.Image, explanation: Explanation) -> "Reading":
-        small = photo.copy()
-        small.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
         words = explanation.words
         return cls(
-            photo=small,
+            photo=ImageOps.contain(photo, (SHOWN_SIDE, SHOWN_SIDE)),
             words=words,
             maps=[explanation.heatmap(i) for i in range(len(words))],
             shares=[image_share(explanation.attention, (w.start, w.stop)) for w in words],

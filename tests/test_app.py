@@ -157,7 +157,7 @@ def test_a_file_that_is_no_photo(page, tmp_path):
     assert "Traceback" not in text and "/tmp" not in text
     # and the page goes on: what cannot be shown is gone, and the box takes another photo
     page.wait_for_selector("input[type=file]", state="attached")
-    assert not page.query_selector("[data-testid=status-tracker]:not(.hide)")
+    page.wait_for_function("!document.querySelector('[data-testid=status-tracker]:not(.hide)')")
     draw_photo().save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     assert wait_for_caption(page)
@@ -187,7 +187,7 @@ def test_each_word_is_shown_with_its_own_map(checkpoint, monkeypatch):
     reading = app.Reading.of(photo, explanation)
     for i, word in enumerate(("a", "dog", "runs")):
         shown, fact = reading.shown(i)
-        expected = app.overlay(photo, explanation.heatmap(i))
+        expected = app.overlay(app.ImageOps.contain(photo, (768, 768)), explanation.heatmap(i))
         np.testing.assert_array_equal(np.asarray(shown), np.asarray(expected))
         assert fact.startswith(f"“{word}”")
 
@@ -245,7 +245,7 @@ def test_button_without_a_photo_and_a_photo_on_its_side(page, tmp_path):
         "() => { const i = document.querySelector('#map img');"
         " return [i.naturalWidth, i.naturalHeight] }"
     )
-    assert (width, height) == (40, 120)
+    assert (width, height) == (256, 768)
 
 
 def test_visitors_do_not_see_each_other(browser, page, address, tmp_path):
@@ -262,7 +262,7 @@ def test_visitors_do_not_see_each_other(browser, page, address, tmp_path):
     # the first visitor's words still bring the first visitor's photo
     page.locator(WORDS).last.click()
     page.wait_for_function("document.querySelector('#map img').naturalWidth")
-    assert page.evaluate("document.querySelector('#map img').naturalWidth") == 60
+    assert page.evaluate("document.querySelector('#map img').naturalWidth") == 768
     other.close()
 
 
