@@ -13,11 +13,8 @@ import numpy as np
 
 from model.attention_maps import DEFAULT_METHOD, METHODS, image_share
 from model.captioner import SHIPPED, Captioner, default_device
-from model.config import CheckpointError
 from model.figures import contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
-
-ERRORS = (CheckpointError, ImageError, ValueError, OSError)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -66,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         # who read our output has left; nothing more to say, here or at exit
         sys.stdout = None
         return 1
-    except ERRORS as error:
+    except (ValueError, OSError) as error:  # ours are ValueErrors
         _complain(error)
         return 1
     except KeyboardInterrupt:

@@ -231,9 +231,8 @@ class Captioner(nn.Module):
 
     def options(self, **values: Any) -> DecodingOptions:
         """Decoding options: this checkpoint's own, changed as given."""
-        longest = self.config.max_length - 1
-        usual = {"max_length": min(DecodingOptions.max_length, longest)}
-        chosen = {**usual, **self.config.decoding, **values}
+        longest = min(DecodingOptions.max_length, self.config.max_length - 1)
+        chosen = {"max_length": longest, **self.config.decoding, **values}
         if "num_beams" not in values and not values.get("sample"):
             # asking for more captions than the usual beams widens the search
             usual = chosen.get("num_beams", DecodingOptions.num_beams)

@@ -110,9 +110,8 @@ class CaptionTokenizer:
         words: list[Word] = []
         for start, stop in zip(starts, [*starts, len(tokens)][1:], strict=True):
             text = "".join(self.tokenizer.decode(list(tokens[start:stop])).split())
-            if words and (
-                not text.strip(PUNCTUATION) or not words[-1].text
-            ):  # nothing else: part of the word before
+            # punctuation alone belongs to the word before, and so does what follows a bare space
+            if words and (not text.strip(PUNCTUATION) or not words[-1].text):
                 last = words.pop()
                 words.append(Word(last.text + text, last.start, stop))
             else:

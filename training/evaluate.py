@@ -12,28 +12,41 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model import Captioner, CheckpointError, ImageError, load
+from model import Captioner, load
 from model.captioner import SHIPPED, default_device
-from training.data import SPLITS, CaptionedImage, DataError, read_split
+from training.data import SPLITS, CaptionedImage, read_split
 from training.metrics import score_captions
 
 
 def caption_split(
-    captioner: Captioner, items: list[CaptionedImage], batch_size: int = 16, **options
+    captioner: Captioner,
+    items: list[CaptionedImage],
+    features: np.ndarray | None = None,
+    batch_size: int = 16,
+    **options,
 ) -> tuple[dict[str, str], Tensor]:
-    """A caption for each image, by its name, and the mean of their features (S, width)."""
+    """A caption for each image, by its name, and the mean of their features (S, width).
+
+    features: (images, S, width) where they are known already; else the photos are encoded.
+    """
     written: dict[str, str] = {}
     total = 0
-    for start in tqdm(range(0, len(items), batch_size), "captioning"):
+    for start in tqdm(range(0, len(items), batch_size), "captioning", leave=False):
         batch = items[start : start + batch_size]
-        features = captioner.encode([item.path for item in batch])
-        total = total + features.double().sum(dim=0)
-        captions = captioner.captions(features, **options)
+        if features is None:
+            encoded = captioner.encode([item.path for item in batch])
+        else:
+            known = torch.from_numpy(features[start : start + batch_size])
+            encoded = known.float().to(captioner.device)
+        total = total + encoded.double().sum(dim=0)
+        captions = captioner.captions(encoded, **options)
         written |= {i.name: c[0].text for i, c in zip(batch, captions, strict=True)}
-    return written, (total / len(items)).to(features.dtype)
+    return written, (total / len(items)).to(encoded.dtype)
 
 
 def evaluate(captioner: Captioner, items: list[CaptionedImage], **options) -> dict:
@@ -96,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
             Path(settings.output).write_text(text + "\n", encoding="utf-8")
     except KeyboardInterrupt:
         return 130
-    except (DataError, CheckpointError, ImageError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # ours are ValueErrors
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
     return 0

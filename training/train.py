@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
-from model import Captioner, CheckpointError, ImageError
+from model import Captioner
 from model.captioner import default_device
 from model.tokenizer import CaptionTokenizer, as_sentence
 from training.data import (
@@ -29,6 +29,7 @@ from training.data import (
     collate,
     read_split,
 )
+from training.evaluate import caption_split
 from training.metrics import cider_scores
 
 BEST = "best"
@@ -127,17 +128,11 @@ class CaptionTrainer(Trainer):
         return scores
 
     def _score(self, captioner: Captioner) -> dict[str, float]:
-        size, written = 32, {}
-        for start in tqdm(range(0, len(self.dev), size), "captioning dev", leave=False):
-            items = self.dev[start : start + size]
-            if self.dev_features is None:
-                images = [item.path for item in items]
-            else:
-                images = torch.from_numpy(self.dev_features[0, start : start + size])
-                images = images.float().to(captioner.device)
-            with torch.autocast(captioner.device.type, torch.bfloat16, self.args.bf16):
-                captions = captioner.captions(images, num_beams=self.settings.eval_beams)
-            written |= {i.name: c[0].text for i, c in zip(items, captions, strict=True)}
+        features = None if self.dev_features is None else self.dev_features[0]
+        with torch.autocast(captioner.device.type, torch.bfloat16, self.args.bf16):
+            written, _ = caption_split(
+                captioner, self.dev, features, batch_size=32, num_beams=self.settings.eval_beams
+            )
         references = {item.name: item.captions for item in self.dev}
         cider = float(np.mean(cider_scores(written, references)))
         for item in self.dev[:3]:
@@ -250,11 +245,11 @@ def train(settings: argparse.Namespace) -> None:
     data, dev = read_split(settings.data, "train"), read_split(settings.data, "dev")
     if settings.limit:
         data, dev = data[: settings.limit], dev[: settings.limit]
+    last = last_checkpoint(output, settings)
     captioner = new_or_loaded(settings, data).to(default_device())
     frozen = settings.encoder_rate == 0
     captioner.encoder.requires_grad_(not frozen)
     captioner.encoder.patch_dropout = settings.patch_dropout
-    last = last_checkpoint(output, settings)
     output.mkdir(parents=True, exist_ok=True)
     (output / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
     arguments = TrainingArguments(
@@ -334,7 +329,7 @@ def last_checkpoint(output: Path, settings: argparse.Namespace) -> str | None:
 def main(arguments: list[str] | None = None) -> int:
     try:
         train(parse(arguments))
-    except (DataError, CheckpointError, ImageError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:  # ours are ValueErrors
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
