@@ -17,8 +17,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from model import Captioner, CheckpointError, Explanation, load
-from model.attention_maps import image_share
-from model.captioner import SHIPPED, CaptionWord, default_device
+from model.attention_maps import ALIKE, image_share, spread
+from model.caption import CaptionWord
+from model.captioner import SHIPPED, default_device
+from model.explanation import SAME_FOR_ALL
 from model.figures import overlay
 from model.images import load_image
 
@@ -74,14 +76,18 @@ class Reading:
     words: list[CaptionWord]
     maps: list[np.ndarray]
     shares: list[float]
+    needless: list[str | None]
+    spread: float
 
     @classmethod
     def of(cls, photo: Image.Image, explanation: Explanation) -> "Reading":
-        words = explanation.words
+        words, maps = explanation.words, explanation.heatmaps()
         return cls(
             photo=ImageOps.contain(photo, (SHOWN_SIDE, SHOWN_SIDE)),
             words=words,
-            maps=[explanation.heatmap(i) for i in range(len(words))],
+            maps=maps,
+            needless=[explanation.needless(i) for i in range(len(words))],
+            spread=spread(maps),
             shares=[image_share(explanation.attention, (w.start, w.stop)) for w in words],
         )
 
@@ -93,6 +99,10 @@ class Reading:
             f"{percent(self.shares[word])} of its attention fell on the photo. "
             "Dark: where it did not look."
         )
+        if self.needless[word]:
+            fact += f" {self.needless[word]}"
+        if self.spread < ALIKE:
+            fact += f" {SAME_FOR_ALL}"
         # a word may hold any character; it is text and must not become markup
         return overlay(self.photo, self.maps[word]), html.escape(fact)
 

@@ -1,8 +1,10 @@
 """CaptionLens: captions from photos, with where each word looked."""
 
 from model.attention_maps import CrossAttention
-from model.captioner import Caption, Captioner, Explanation
+from model.caption import Caption
+from model.captioner import Captioner
 from model.config import CheckpointError
+from model.explanation import Explanation
 from model.generation import DecodingOptions
 from model.images import ImageError
 

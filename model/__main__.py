@@ -11,9 +11,9 @@ from typing import TextIO
 
 import numpy as np
 
-from model.attention_maps import DEFAULT_METHOD, METHODS, image_share
+from model.attention_maps import DEFAULT_METHOD, METHODS, check_method, image_share, sinks, spread
 from model.captioner import SHIPPED, Captioner, default_device
-from model.figures import contact_sheet, save_figure
+from model.figures import SCALES, contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
 
 
@@ -36,6 +36,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     explain.add_argument("--text", metavar="SENTENCE", help="explain this, not the caption")
     explain.add_argument(
         "--method", default=DEFAULT_METHOD, help=f"how the maps are made: {', '.join(METHODS)}"
+    )
+    for name in ("layer", "head"):
+        explain.add_argument(
+            f"--{name}",
+            type=int,
+            nargs="+",
+            metavar="N",
+            help="of these alone; the mean over all if not given",
+        )
+    explain.add_argument(
+        "--mask-sinks", action="store_true", help="leave out patches that every token looks at"
+    )
+    explain.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="word",
+        help="the brightest patch of each word, or of all words, is shown as it is",
     )
     explain.add_argument(
         "--output", required=True, metavar="FILE", help="ends in .png, .npz or .json"
@@ -169,23 +186,24 @@ def explain(settings: argparse.Namespace) -> int:
     output = Path(settings.output)
     if output.suffix not in (".png", ".npz", ".json"):
         raise ValueError(f"{output}: the name must end in .png, .npz or .json")
-    if settings.method not in METHODS:
-        raise ValueError(f"unknown method {settings.method!r}; choose from {', '.join(METHODS)}")
+    check_method(settings.method)
     photo = load_image(settings.image)
     captioner = _load(settings)
-    features = captioner.encode([photo])
-    text = settings.text if settings.text is not None else captioner.caption(features[0])
-    explanation = captioner.explain(features[0], text)
-    maps = [explanation.heatmap(i, settings.method) for i in range(len(explanation.words))]
+    text = settings.text if settings.text is not None else captioner.caption(photo)
+    explanation = captioner.explain(photo, text, methods=[settings.method])
+    choices = {"layer": settings.layer, "head": settings.head, "mask_sinks": settings.mask_sinks}
+    maps = explanation.heatmaps(settings.method, **choices)
     attention = explanation.attention
     about = {
         "image": settings.image,
         "text": explanation.text,
         "method": settings.method,
+        **choices,
         "checkpoint": captioner.name,
     }
     if output.suffix == ".png":
-        save_figure(contact_sheet(photo, explanation, settings.method), output, about)
+        about["scale"] = settings.scale
+        save_figure(contact_sheet(photo, explanation, maps, about), output, about)
     elif output.suffix == ".npz":
         np.savez_compressed(
             output,
@@ -201,19 +219,25 @@ def explain(settings: argparse.Namespace) -> int:
                 "text": word.text,
                 "probability": word.probability,
                 "image_share": image_share(attention, (word.start, word.stop)),
+                "gain": gain,
                 "map": heatmap.tolist(),
             }
-            for word, heatmap in zip(explanation.words, maps, strict=True)
+            for word, heatmap, gain in zip(explanation.words, maps, explanation.gains, strict=True)
         ]
         data = {
             **about,
             "log_probability": explanation.log_probability,
             "grid_size": attention.grid_size,
             "num_prefix_tokens": attention.num_prefix_tokens,
+            "spread": spread(maps),
+            "sinks": np.argwhere(sinks(attention)).tolist(),
+            "doubts": explanation.doubts(maps),
             "words": words,
         }
         output.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{explanation.text}\n{len(maps)} maps in {output}")
+    for doubt in explanation.doubts(maps):
+        print(doubt)
     return 0
 
 

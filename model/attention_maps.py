@@ -1,9 +1,17 @@
 """From attention weights to one map per word. Pure functions of numbers: nothing here runs a
-model."""
+model.
 
+A map is trusted as far as it was measured: `python -m training.evaluate_maps` compares every method
+here with what happens when the patches it points at are hidden, and README gives the numbers.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+SINK = 3.0  # a sink gets at least so many times an even share from every token
+ALIKE = 0.1  # maps whose spread is below this are the same for every word
 
 
 @dataclass(frozen=True)
@@ -17,12 +25,18 @@ class CrossAttention:
         num_prefix_tokens: tokens before the patches (CLS, registers).
         gradients: as `weights`: the gradient of each token's own log-probability with respect
             to its row. None where no gradients were taken.
+        rollout: (prefix + patches, prefix + patches), each row sums to one: how much of the
+            encoder's input at each place is in its output token, see `rollout_matrix`.
+        occlusion: (tokens, rows, cols): nats that each token's log-probability falls, on
+            average, when a window with this patch is hidden from the encoder.
     """
 
     weights: np.ndarray
     grid_size: tuple[int, int]
     num_prefix_tokens: int
     gradients: np.ndarray | None = None
+    rollout: np.ndarray | None = None
+    occlusion: np.ndarray | None = None
 
     def __post_init__(self):
         rows, cols = self.grid_size
@@ -31,76 +45,167 @@ class CrossAttention:
                 f"weights {self.weights.shape} do not fit {self.num_prefix_tokens} prefix tokens "
                 f"and {rows} × {cols} patches"
             )
-        if self.gradients is not None and self.gradients.shape != self.weights.shape:
-            raise ValueError(f"gradients {self.gradients.shape} of weights {self.weights.shape}")
+        seen = self.weights.shape[3]
+        for name, shape in (
+            ("gradients", self.weights.shape),
+            ("rollout", (seen, seen)),
+            ("occlusion", (self.weights.shape[2], rows, cols)),
+        ):
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ValueError(f"{name} {value.shape} of weights {self.weights.shape}")
+
+
+Choice = int | Sequence[int] | None  # of layers or heads: one, several, or all
 
 
 def raw_attention(
-    attention: CrossAttention,
-    span: tuple[int, int],
-    layer: int | None = None,
-    head: int | None = None,
+    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
 ) -> np.ndarray:
-    """The weights themselves: the mean over layers, heads and the word's tokens, or of the one
-    layer or head that is named. Its sum is the share that fell on the image, at most one."""
-    return _on_grid(attention, attention.weights, span, layer, head)
+    """The weights themselves: the mean over layers, heads and the word's tokens, or over those
+    that are named. Its sum over the patches is the share that fell on the image, at most one."""
+    return _mean(attention.weights, span, layer, head)
 
 
 def gradient_weighted(
-    attention: CrossAttention,
-    span: tuple[int, int],
-    layer: int | None = None,
-    head: int | None = None,
+    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
 ) -> np.ndarray:
     """Weights times the gradient of the log-probability, where that is positive: what looking
     there did for the word (Chefer, Gur and Wolf 2021, "Generic Attention-model Explainability",
     eq. 5, for one layer or the mean over layers). In nats, the mean over the word's tokens."""
-    if attention.gradients is None:
-        raise ValueError("the method 'gradient' needs gradients, which this record lacks")
-    for_the_word = np.maximum(attention.weights * attention.gradients, 0)
-    return _on_grid(attention, for_the_word, span, layer, head)
+    return _mean(np.maximum(attention.weights * attention.gradients, 0), span, layer, head)
 
 
-def _on_grid(
-    attention: CrossAttention,
-    values: np.ndarray,
-    span: tuple[int, int],
-    layer: int | None,
-    head: int | None,
+def rolled_out(
+    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
 ) -> np.ndarray:
-    """Values (layers, heads, tokens, prefix + patches) of a word as a mean on the patch grid."""
-    layers, heads = values.shape[:2]
-    for name, value, count in (("layer", layer, layers), ("head", head, heads)):
-        if value is not None and not 0 <= value < count:
-            raise ValueError(f"{name} {value} does not exist; there are {count}, counted from 0")
-    chosen = values[
-        slice(None) if layer is None else slice(layer, layer + 1),
-        slice(None) if head is None else slice(head, head + 1),
-        span[0] : span[1],
-        attention.num_prefix_tokens :,
-    ]
-    return chosen.mean(axis=(0, 1, 2)).reshape(attention.grid_size).astype(np.float32)
+    """The weights, followed through the encoder to the patches its tokens were mixed from
+    (Abnar and Zuidema 2020). Sums to at most one."""
+    return raw_attention(attention, span, layer, head) @ attention.rollout
 
 
-METHODS = {"attention": raw_attention, "gradient": gradient_weighted}
-DEFAULT_METHOD = "attention"
+def gradient_rolled_out(
+    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
+) -> np.ndarray:
+    """As `gradient_weighted`, followed through the encoder as in `rolled_out`; in nats."""
+    return gradient_weighted(attention, span, layer, head) @ attention.rollout
+
+
+def occluded(
+    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
+) -> np.ndarray:
+    """The fall of the word's log-probability when a patch is hidden, in nats, the sum over the
+    word's tokens; where hiding it helps the word, 0 (Zeiler and Fergus 2014)."""
+    if layer is not None or head is not None:
+        raise ValueError("the method 'occlusion' has no layers or heads to choose from")
+    fall = np.maximum(attention.occlusion[span[0] : span[1]].sum(axis=0), 0)
+    return np.concatenate([np.zeros(attention.num_prefix_tokens), fall.ravel()])
+
+
+def _mean(values: np.ndarray, span: tuple[int, int], layer: Choice, head: Choice) -> np.ndarray:
+    """Values (layers, heads, tokens, prefix + patches) -> (prefix + patches,), of one word."""
+    chosen = []
+    for name, value, count in (("layer", layer, len(values)), ("head", head, values.shape[1])):
+        wanted = range(count) if value is None else np.atleast_1d(value)
+        for one in wanted:
+            if not 0 <= one < count:
+                raise ValueError(f"{name} {one} does not exist; there are {count}, counted from 0")
+        chosen.append(np.array(wanted))
+    return values[chosen[0]][:, chosen[1], span[0] : span[1]].mean(axis=(0, 1, 2))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a map: its function, and the part of the record that it needs beside the
+    weights."""
+
+    function: Callable[..., np.ndarray]
+    needs: str | None = None
+
+
+METHODS = {
+    "attention": Method(raw_attention),
+    "gradient": Method(gradient_weighted, "gradients"),
+    "rollout": Method(rolled_out, "rollout"),
+    "gradient-rollout": Method(gradient_rolled_out, "rollout"),
+    "occlusion": Method(occluded, "occlusion"),
+}
+DEFAULT_METHOD = "gradient"
+
+
+def check_method(name: str) -> str:
+    """The name, if there is such a method; raises ValueError that lists them."""
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
+    return name
 
 
 def heatmap(
-    attention: CrossAttention, span: tuple[int, int], method: str = DEFAULT_METHOD, **choices
+    attention: CrossAttention,
+    span: tuple[int, int],
+    method: str = DEFAULT_METHOD,
+    *,
+    layer: Choice = None,
+    head: Choice = None,
+    mask_sinks: bool = False,
 ) -> np.ndarray:
     """The map of the tokens [start, stop) by a method's name: (rows, cols) float32, >= 0.
 
-    choices: `layer` and `head`, counted from 0; the mean over all if not given. Raises
-    ValueError for an unknown method, an empty span, or a layer or head that is not there.
+    Args:
+        layer, head: one or several, counted from 0; the mean over all if not given.
+        mask_sinks: leave out (as 0) the patches that `sinks` finds.
+
+    Raises ValueError for an unknown method, an empty span, a layer or head that is not there, or
+    a method that needs more than was recorded.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
+    chosen = METHODS[check_method(method)]
     if not 0 <= span[0] < span[1] <= attention.weights.shape[2]:
         raise ValueError(f"tokens {span} are not within the {attention.weights.shape[2]} replayed")
-    return METHODS[method](attention, span, **choices)
+    if chosen.needs and getattr(attention, chosen.needs) is None:
+        raise ValueError(
+            f"the method {method!r} needs {chosen.needs}, which this record lacks; "
+            f"explain the photo with methods=[{method!r}]"
+        )
+    found = chosen.function(attention, span, layer, head)[attention.num_prefix_tokens :]
+    found = found.reshape(attention.grid_size).astype(np.float32)
+    return np.where(sinks(attention), np.float32(0), found) if mask_sinks else found
 
 
 def image_share(attention: CrossAttention, span: tuple[int, int]) -> float:
     """How much of a word's attention fell on the image rather than on prefix tokens, 0 to 1."""
-    return float(raw_attention(attention, span).sum())
+    return float(raw_attention(attention, span)[attention.num_prefix_tokens :].sum())
+
+
+def sinks(attention: CrossAttention) -> np.ndarray:
+    """Patches that take mass whatever the word: (rows, cols) bool.
+
+    They get at least `SINK` times an even share of attention (mean over layers and heads) from
+    every token of the caption, the end token included.
+    """
+    by_token = attention.weights.mean(axis=(0, 1))  # (tokens, prefix + patches)
+    always = by_token.min(axis=0) * by_token.shape[1] >= SINK
+    return always[attention.num_prefix_tokens :].reshape(attention.grid_size)
+
+
+def spread(maps: Sequence[np.ndarray]) -> float:
+    """How much the maps of a caption's words differ, 0 (all the same) to 1 (nowhere shared).
+
+    The mean total variation distance of each map, scaled to sum to one, from the mean of all.
+    Maps that are 0 everywhere do not count.
+    """
+    shares = [m.ravel() / m.sum() for m in maps if m.sum() > 0]
+    if not shares:
+        return 0.0
+    return float(np.abs(np.array(shares) - np.mean(shares, axis=0)).sum(axis=1).mean() / 2)
+
+
+def rollout_matrix(layers: Sequence[np.ndarray]) -> np.ndarray:
+    """How much of each input token is in each output token of a stack of self-attention layers.
+
+    layers: each (heads, S, S). The mean over heads, half of it the residual connection, one layer
+    after the other (Abnar and Zuidema 2020, eq. 1 and section 3). Rows sum to one.
+    """
+    seen = np.eye(layers[0].shape[-1], dtype=np.float64)
+    for weights in layers:
+        seen = 0.5 * (weights.mean(axis=0) @ seen + seen)
+    return seen.astype(np.float32)

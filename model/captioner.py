@@ -3,11 +3,9 @@ together, in the layout of a model on the hub."""
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -15,65 +13,18 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor
 from transformers.initialization import no_init_weights
 
-from model.attention_maps import DEFAULT_METHOD, CrossAttention, heatmap
+from model.attention_maps import DEFAULT_METHOD
+from model.caption import Caption, with_probabilities
 from model.config import CaptionerConfig, CheckpointError
 from model.decoder import TextDecoder
 from model.encoder import ImageEncoder
+from model.explanation import Explanation, explain
 from model.generation import DecodingOptions, Hypothesis, generate
 from model.images import load_image
 from model.tokenizer import CaptionTokenizer
 
 WEIGHTS = "model.safetensors"
 SHIPPED = Path(__file__).parent.parent / "assets" / "checkpoint"
-
-
-class CaptionWord(NamedTuple):
-    """A word, the probability the model gave it, and its tokens [start, stop) in the caption."""
-
-    text: str
-    probability: float
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class Caption:
-    """A caption, whole or still growing.
-
-    Attributes:
-        text: the words with single spaces between.
-        words: each with its probability, the product over its tokens.
-        log_probability: natural logarithm, over all tokens, the end token included once it is
-            there.
-        tokens: ids, the end token included once it is there.
-    """
-
-    text: str
-    words: list[CaptionWord]
-    log_probability: float
-    tokens: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A caption with where each of its words looked.
-
-    `attention` has one row a token of the caption, the end token last.
-    """
-
-    text: str
-    words: list[CaptionWord]
-    log_probability: float
-    attention: CrossAttention
-
-    def heatmap(self, word: int, method: str | None = None, **choices: Any) -> np.ndarray:
-        """The map of one word: (rows, cols) float32, >= 0. See `attention_maps.heatmap`."""
-        if not -len(self.words) <= word < len(self.words):
-            raise IndexError(f"word {word} of {len(self.words)}: {self.text!r}")
-        chosen = self.words[word]
-        return heatmap(
-            self.attention, (chosen.start, chosen.stop), method or DEFAULT_METHOD, **choices
-        )
 
 
 class Captioner(nn.Module):
@@ -258,55 +209,18 @@ class Captioner(nn.Module):
         for results in self._generate([image], **options):
             yield self._caption(results[0][0])
 
-    def explain(self, image: Any, caption: Caption | str) -> Explanation:
+    def explain(
+        self, image: Any, caption: Caption | str, *, methods: Sequence[str] = (DEFAULT_METHOD,)
+    ) -> Explanation:
         """Where each word of a caption, or of any sentence, looked, and how likely it is.
 
-        The sentence is replayed once: every token is predicted from those before it, with the
-        attention weights and the gradients of its log-probability kept. The row at input position
-        t chose token t + 1; it is filed under the token it chose.
+        methods: of `attention_maps.METHODS`; the explanation holds what these need. "rollout",
+            "gradient-rollout" and "occlusion" need the photo, not its features, and "occlusion"
+            takes seconds.
+
+        Raises ValueError for a sentence without words or too long, or an unknown method.
         """
-        if isinstance(caption, str):
-            tokens, words = self.tokenizer.encode(caption)
-            tokens = [*tokens, self.tokenizer.end]
-        else:
-            tokens, words = list(caption.tokens), caption.words
-        if not words:
-            raise ValueError("there is no word to explain; give a sentence")
-        if len(tokens) > self.config.max_length:
-            raise ValueError(
-                f"the sentence has {len(tokens) - 1} tokens; this captioner reads at most "
-                f"{self.config.max_length - 1}"
-            )
-        features = self._features([image])
-        with torch.inference_mode(False), torch.enable_grad():
-            inputs = torch.tensor([self.tokenizer.start, *tokens[:-1]], device=self.device)
-            chosen = torch.tensor(tokens, device=self.device)[:, None]
-            # One row a token, so that each token's gradient is its own: in a single row a later
-            # token's would flow back, through self-attention, into the weights of the earlier.
-            rows = torch.arange(len(tokens), device=self.device)
-            cache = self.decoder.look_at(features.clone().requires_grad_())
-            output = self.decoder(inputs.expand(len(tokens), -1), cache, need_weights=True)
-            own = output.logits[rows, rows].float().log_softmax(-1).gather(1, chosen)[:, 0]
-            gradients = torch.autograd.grad(own.sum(), output.cross_attn_weights)
-
-        def of_each_token(layers: tuple[Tensor, ...]) -> np.ndarray:
-            # layers × (tokens, heads, tokens, S) -> (layers, heads, tokens, S)
-            picked = torch.stack([layer.detach()[rows, :, rows] for layer in layers])
-            return picked.transpose(1, 2).float().cpu().numpy()
-
-        log_probabilities = own.detach()
-        attention = CrossAttention(
-            weights=of_each_token(output.cross_attn_weights),
-            grid_size=self.encoder.grid_size,
-            num_prefix_tokens=self.encoder.num_prefix_tokens,
-            gradients=of_each_token(gradients),
-        )
-        return Explanation(
-            text=" ".join(word.text for word in words),
-            words=_with_probabilities(words, log_probabilities.tolist()),
-            log_probability=float(log_probabilities.sum()),
-            attention=attention,
-        )
+        return explain(self, image, caption, methods)
 
     def _features(self, images: Sequence[Any] | Tensor) -> Tensor:
         if isinstance(images, Tensor):
@@ -324,7 +238,7 @@ class Captioner(nn.Module):
     def _caption(self, hypothesis: Hypothesis) -> Caption:
         tokens, log_probabilities = hypothesis
         said = tokens[:-1] if tokens[-1] == self.tokenizer.end else tokens
-        words = _with_probabilities(self.tokenizer.words(said), log_probabilities)
+        words = with_probabilities(self.tokenizer.words(said), log_probabilities)
         return Caption(
             text=" ".join(word.text for word in words),
             words=words,
@@ -336,15 +250,6 @@ class Captioner(nn.Module):
 def default_device() -> str:
     """A GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _with_probabilities(words, log_probabilities: Sequence[float]) -> list[CaptionWord]:
-    return [
-        CaptionWord(
-            w.text, float(np.exp(sum(log_probabilities[w.start : w.stop]))), w.start, w.stop
-        )
-        for w in words
-    ]
 
 
 def _folder(name: str | Path) -> Path:

@@ -1,5 +1,8 @@
 """The image encoder: a ViT-family backbone from transformers, its patch grid and prefix tokens."""
 
+import copy
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
@@ -19,6 +22,9 @@ PREFIX_TOKENS = {
 # These have one position embedding a patch and stretch it to other sizes only when asked to.
 STRETCH_WHEN_ASKED = {"vit", "deit", "clip_vision_model", "siglip_vision_model"}
 ROTARY = {"dinov3_vit"}  # positions enter in every layer, so no patch can be left out before them
+# Patches (B, kept) that one call, in whichever thread, is to see; the backbone's own forward has
+# no argument for it.
+_SEEN: ContextVar[Tensor | None] = ContextVar("seen", default=None)
 
 
 class ImageEncoder(nn.Module):
@@ -32,7 +38,7 @@ class ImageEncoder(nn.Module):
 
     Set `patch_dropout` to leave out that share of the patches, others for each photo and step,
     in training: half the patches cost half the time and the captions hardly suffer (Liu et al.
-    2022, "PatchDropout").
+    2022, "PatchDropout"). `kept_patches` (B, kept) then tells which ones the last pass saw.
 
     Raises CheckpointError for a backbone that is not supported or an image size that does not
     divide into patches.
@@ -66,6 +72,7 @@ class ImageEncoder(nn.Module):
         if hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None  # not used either, and no dead weights in the checkpoint
         self.patch_dropout = 0.0
+        self.kept_patches: Tensor | None = None
         if config.model_type not in ROTARY:
             self.backbone.embeddings.register_forward_hook(self._drop_patches)
         stretch = config.model_type in STRETCH_WHEN_ASKED
@@ -95,8 +102,15 @@ class ImageEncoder(nn.Module):
         """Prefix tokens and patches together."""
         return self.num_prefix_tokens + self.grid_size[0] * self.grid_size[1]
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """pixel_values (B, 3, height, width), normalised -> image features (B, S, width)."""
+    def forward(self, pixel_values: Tensor, seen: Tensor | None = None) -> Tensor:
+        """pixel_values (B, 3, height, width), normalised -> image features (B, S, width).
+
+        seen: (B, n) indices of the patches to be encoded, equally many for each photo; the
+            others are left out, as if the photo had holes, and S = prefix + n. (Painting them
+            grey would show their outline: Jain et al. 2022, "Missingness Bias".)
+        """
+        if seen is not None:
+            return self._encode_seen(pixel_values, seen)
         given = tuple(pixel_values.shape[2:])
         if given != self.image_size:
             raise ValueError(f"images of {given} pixels given, {self.image_size} expected")
@@ -108,13 +122,41 @@ class ImageEncoder(nn.Module):
             )
         return features
 
+    def _encode_seen(self, pixel_values: Tensor, seen: Tensor) -> Tensor:
+        if self.backbone.config.model_type in ROTARY:
+            raise ValueError("this image encoder cannot leave patches out")
+        token = _SEEN.set(seen)
+        try:
+            return self.backbone(pixel_values, **self._arguments).last_hidden_state
+        finally:
+            _SEEN.reset(token)
+
+    def with_attention(self, pixel_values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Features (B, S, width), and each layer's self-attention weights (B, heads, S, S)."""
+        # A twin that shares the weights: switching the implementation of the backbone itself would
+        # change it for everyone who is using it at this moment.
+        with torch.device("meta"):
+            twin = AutoModel.from_config(
+                copy.deepcopy(self.backbone.config),
+                attn_implementation="eager",
+                trust_remote_code=False,
+            )
+        if hasattr(twin, "pooler"):
+            twin.pooler = None
+        twin.load_state_dict(self.backbone.state_dict(keep_vars=True), assign=True)
+        output = twin.eval()(pixel_values, output_attentions=True, **self._arguments)
+        return output.last_hidden_state, output.attentions
+
     def _drop_patches(self, module: nn.Module, arguments: tuple, embedded: Tensor) -> Tensor | None:
-        if not (self.training and self.patch_dropout):
-            return None
         prefix = self.num_prefix_tokens
         patches = embedded[:, prefix:]
-        count = patches.shape[1]
-        order = torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)
-        kept = order[:, : max(1, round(count * (1 - self.patch_dropout)))]
+        kept = _SEEN.get()
+        if kept is None:
+            self.kept_patches = None
+            if not (self.training and self.patch_dropout):
+                return None
+            count = patches.shape[1]
+            order = torch.rand(patches.shape[:2], device=patches.device).argsort(dim=1)
+            self.kept_patches = kept = order[:, : max(1, round(count * (1 - self.patch_dropout)))]
         patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[2]))
         return torch.cat([embedded[:, :prefix], patches], dim=1)

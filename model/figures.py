@@ -4,15 +4,18 @@ Darkening reads on any photo, in grey print and for every kind of colour vision.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from model.captioner import Explanation
+from model.explanation import Explanation
 
 SHADE = (10, 12, 16)  # a soft black
+SCALES = ("word", "shared")
 DARKEST = 0.85  # how far a patch that was not looked at goes towards it
 
 
@@ -33,31 +36,62 @@ def overlay(photo: Image.Image, heatmap: np.ndarray, peak: float | None = None) 
 
 
 def contact_sheet(
-    photo: Image.Image, explanation: Explanation, method: str | None = None, side: int = 224
+    photo: Image.Image,
+    explanation: Explanation,
+    maps: Sequence[np.ndarray],
+    settings: Mapping[str, Any],
+    side: int = 224,
 ) -> Image.Image:
-    """The photo, then one overlay a word with the word and its probability beneath.
+    """The photo, one overlay a word with the word and its probability beneath, and the settings.
 
+    maps: of the words, from `Explanation.heatmaps`.
+    settings: for the small print. `scale` "word" makes the brightest patch of each map as bright
+        as the photo, "shared" that of all maps.
     side: pixels of a cell's longer side.
     """
-    photo = photo.copy()
-    photo.thumbnail((side, side))
+    photo = ImageOps.contain(photo, (side, side))
+    peak = max(float(m.max()) for m in maps) if settings.get("scale") == "shared" else None
     cells = [(photo, "photo")]
-    for i, word in enumerate(explanation.words):
-        drawn = overlay(photo, explanation.heatmap(i, method))
-        cells.append((drawn, f"{word.text}  {word.probability:.0%}"))
+    for word, heatmap in zip(explanation.words, maps, strict=True):
+        cells.append((overlay(photo, heatmap, peak), f"{word.text}  {word.probability:.0%}"))
     columns = min(5, len(cells))
     gap, text_height = 10, 24
-    width, height = photo.width + gap, photo.height + text_height + gap
+    cell_width, cell_height = photo.width + gap, photo.height + text_height + gap
     rows = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * width + gap, rows * height + gap), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    width = columns * cell_width + gap
+    font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
+    print_lines = _small_print(settings, width - 2 * gap, small)
+    sheet = Image.new("RGB", (width, rows * cell_height + gap + 15 * len(print_lines)), "white")
+    draw = ImageDraw.Draw(sheet)
     for i, (picture, text) in enumerate(cells):
-        x, y = gap + i % columns * width, gap + i // columns * height
+        x, y = gap + i % columns * cell_width, gap + i // columns * cell_height
         sheet.paste(picture, (x, y))
         while draw.textlength(text, font) > photo.width and len(text) > 2:
             text = text[:-2] + "…"  # a long word gives way to the grid
         draw.text((x, y + photo.height + 3), text, "black", font)
+    for i, line in enumerate(print_lines):
+        draw.text((gap, rows * cell_height + 4 + 15 * i), line, (90, 90, 90), small)
     return sheet
+
+
+def _small_print(settings: Mapping[str, Any], width: int, font) -> list[str]:
+    """What the maps were made with, in lines that fit."""
+
+    def told(value: Any) -> str:
+        many = isinstance(value, (list, tuple))
+        return " ".join(str(v) for v in value) if many else str(value)
+
+    shown = {"layer": "all", "head": "all"} | {k: v for k, v in settings.items() if v is not None}
+    wanted = ("method", "layer", "head", "scale", "mask_sinks", "checkpoint")
+    parts = [f"{name.replace('_', ' ')}: {told(shown[name])}" for name in wanted if name in shown]
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]}   {part}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def save_figure(sheet: Image.Image, path: str | Path, settings: dict) -> None:

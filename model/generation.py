@@ -216,7 +216,10 @@ def _one_by_one(
 
 def _draw(log_probabilities: Tensor, options: DecodingOptions, generator: torch.Generator) -> int:
     """A token at random, after temperature, top-k and nucleus (Holtzman et al. 2020)."""
-    ranked, tokens = (log_probabilities.cpu() / options.temperature).sort(descending=True)
+    scaled = log_probabilities.cpu() / options.temperature
+    if not options.top_k and options.top_p == 1:  # nothing to cut off, so no need to sort
+        return int(torch.multinomial(scaled.softmax(dim=-1), 1, generator=generator))
+    ranked, tokens = scaled.sort(descending=True)
     probabilities = ranked.softmax(dim=-1)
     # A token stays while those before it hold less than top_p; the first always stays.
     keep = probabilities.cumsum(dim=-1) - probabilities < options.top_p

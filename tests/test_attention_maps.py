@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from model.attention_maps import CrossAttention, heatmap, image_share
+from model.attention_maps import (
+    METHODS,
+    CrossAttention,
+    heatmap,
+    image_share,
+    rollout_matrix,
+    sinks,
+    spread,
+)
 
 
 @pytest.fixture
@@ -14,7 +22,7 @@ def attention():
 
 
 def test_patches_are_laid_out_row_by_row(attention):
-    found = heatmap(attention, (1, 2), layer=1, head=2)
+    found = heatmap(attention, (1, 2), "attention", layer=1, head=2)
     assert found.shape == (2, 3) and found.dtype == np.float32
     assert found[1, 0] == attention.weights[1, 2, 1, 2 + 3]
     assert found[0, 2] == attention.weights[1, 2, 1, 2 + 2]
@@ -22,24 +30,24 @@ def test_patches_are_laid_out_row_by_row(attention):
 
 def test_mean_over_what_is_not_chosen(attention):
     w = attention.weights
-    np.testing.assert_allclose(heatmap(attention, (0, 1)).ravel(), w[:, :, 0, 2:].mean((0, 1)))
-    np.testing.assert_allclose(
-        heatmap(attention, (0, 1), layer=0).ravel(), w[0, :, 0, 2:].mean(0), rtol=1e-6
-    )
-    np.testing.assert_allclose(
-        heatmap(attention, (0, 1), head=1).ravel(), w[:, 1, 0, 2:].mean(0), rtol=1e-6
-    )
+    for choices, expected in (
+        ({}, w[:, :, 0, 2:].mean((0, 1))),
+        ({"layer": 0}, w[0, :, 0, 2:].mean(0)),
+        ({"head": 1}, w[:, 1, 0, 2:].mean(0)),
+    ):
+        found = heatmap(attention, (0, 1), "attention", **choices)
+        np.testing.assert_allclose(found.ravel(), expected, rtol=1e-6)
 
 
 def test_a_word_of_three_tokens_gives_one_map(attention):
-    whole = heatmap(attention, (1, 4))
-    parts = [heatmap(attention, (t, t + 1)) for t in (1, 2, 3)]
+    whole = heatmap(attention, (1, 4), "attention")
+    parts = [heatmap(attention, (t, t + 1), "attention") for t in (1, 2, 3)]
     np.testing.assert_allclose(whole, np.mean(parts, axis=0), rtol=1e-6)
 
 
 def test_sum_is_the_share_on_the_image(attention):
     share = image_share(attention, (0, 2))
-    assert heatmap(attention, (0, 2)).sum() == pytest.approx(share)
+    assert heatmap(attention, (0, 2), "attention").sum() == pytest.approx(share)
     on_prefix = attention.weights[:, :, 0:2, :2].sum(-1).mean()
     assert share + on_prefix == pytest.approx(1, abs=1e-6)
 
@@ -48,8 +56,8 @@ def test_permuting_patches_permutes_the_map(attention):
     order = np.random.default_rng(1).permutation(6)
     moved = attention.weights.copy()
     moved[..., 2:] = attention.weights[..., 2:][..., order]
-    found = heatmap(CrossAttention(moved, (2, 3), 2), (0, 1)).ravel()
-    np.testing.assert_array_equal(found, heatmap(attention, (0, 1)).ravel()[order])
+    found = heatmap(CrossAttention(moved, (2, 3), 2), (0, 1), "attention").ravel()
+    np.testing.assert_array_equal(found, heatmap(attention, (0, 1), "attention").ravel()[order])
 
 
 @pytest.mark.parametrize(
@@ -64,7 +72,7 @@ def test_permuting_patches_permutes_the_map(attention):
 )
 def test_what_is_not_there(attention, arguments, message):
     with pytest.raises(ValueError, match=message):
-        heatmap(attention, **arguments)
+        heatmap(attention, **{"method": "attention", **arguments})
 
 
 def test_gradient_weighting(attention):
@@ -91,3 +99,75 @@ def test_gradient_weighting(attention):
 def test_weights_must_fit_the_grid():
     with pytest.raises(ValueError, match="do not fit 1 prefix tokens and 2 × 2 patches"):
         CrossAttention(np.zeros((1, 1, 1, 6)), (2, 2), 1)
+
+
+def test_several_layers_and_heads(attention):
+    w = attention.weights
+    found = heatmap(attention, (0, 1), "attention", layer=[1], head=(0, 2))
+    np.testing.assert_allclose(found.ravel(), w[1, [0, 2], 0, 2:].mean(0), rtol=1e-6)
+    with pytest.raises(ValueError, match="head 3 does not exist"):
+        heatmap(attention, (0, 1), head=[0, 3], method="attention")
+
+
+def test_rollout_by_hand():
+    """Two layers in which every token looks at one other: half stays, half follows."""
+    first, second = np.zeros((1, 3, 3)), np.zeros((1, 3, 3))
+    first[0, [0, 1, 2], [1, 2, 2]] = 1
+    second[0, [0, 1, 2], [2, 2, 0]] = 1
+    found = rollout_matrix([first, second])
+    np.testing.assert_allclose(
+        found, [[0.25, 0.25, 0.5], [0, 0.25, 0.75], [0.25, 0.25, 0.5]], atol=1e-7
+    )
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    # two heads count as their mean
+    both = rollout_matrix([np.concatenate([first, second])])
+    np.testing.assert_allclose(both, (rollout_matrix([first]) + rollout_matrix([second])) / 2)
+
+
+def test_rollout_moves_the_map_to_where_tokens_came_from(attention):
+    """An encoder whose patch k holds what was at patch k + 1."""
+    moved = np.roll(np.eye(8), 1, axis=1)
+    record = CrossAttention(
+        attention.weights, (2, 3), 2, np.ones_like(attention.weights), rollout=moved
+    )
+    for method, plain in (("rollout", "attention"), ("gradient-rollout", "gradient")):
+        direct = heatmap(record, (0, 1), plain).ravel()
+        found = heatmap(record, (0, 1), method).ravel()
+        np.testing.assert_array_equal(found[1:], direct[:-1])
+    assert heatmap(record, (0, 1), "rollout").sum() <= 1
+
+
+def test_occlusion_is_the_sum_over_tokens_and_never_below_zero(attention):
+    falls = np.arange(24.0).reshape(4, 2, 3) - 10
+    record = CrossAttention(attention.weights, (2, 3), 2, occlusion=falls)
+    found = heatmap(record, (0, 2), "occlusion")
+    np.testing.assert_array_equal(found, np.maximum(falls[0] + falls[1], 0))
+    with pytest.raises(ValueError, match="has no layers or heads"):
+        heatmap(record, (0, 2), "occlusion", layer=0)
+
+
+@pytest.mark.parametrize("method", [m for m, chosen in METHODS.items() if chosen.needs])
+def test_a_method_says_what_it_needs(attention, method):
+    told = rf"needs {METHODS[method].needs}, .* methods=\['{method}'"
+    with pytest.raises(ValueError, match=told):
+        heatmap(attention, (0, 1), method)
+
+
+def test_sinks_take_mass_from_every_token():
+    weights = np.full((1, 2, 3, 1 + 16), 1 / 60)
+    weights[..., 1 + 5] = 0.5  # a sink at row 1, column 1
+    weights[:, :, 1, 1 + 7] = 0.5  # what one word looks at is none
+    weights /= weights.sum(-1, keepdims=True)
+    record = CrossAttention(weights, (4, 4), 1)
+    assert np.argwhere(sinks(record)).tolist() == [[1, 1]]
+    masked = heatmap(record, (1, 2), "attention", mask_sinks=True)
+    assert masked[1, 1] == 0 and masked.argmax() == 7
+    assert heatmap(record, (0, 1), "attention").argmax() == 5
+
+
+def test_spread():
+    left, right = np.eye(2)[0], np.eye(2)[1]
+    assert spread([left, left * 5]) == 0  # only the place counts, not the scale
+    assert spread([left, right]) == pytest.approx(0.5)
+    assert spread(list(np.eye(50))) == pytest.approx(0.98)
+    assert spread([np.zeros(3)]) == 0

@@ -60,6 +60,8 @@ def test_word_k_looks_at_patch_k():
         block.cross_attn.value.weight[positions:, 18:] = 50 * torch.eye(vocab_size)
         block.cross_attn.output.weight.copy_(torch.eye(width))
     captioner.decoder = decoder
+    nothing = torch.zeros(1, 1 + 18, 18 + vocab_size)  # what such an encoder gives for grey
+    captioner.encoder.forward = lambda pixel_values, seen=None: nothing
     features = torch.zeros(1 + 18, 18 + vocab_size)
     for patch in range(18):
         features[1 + patch, patch] = 1.0
@@ -71,7 +73,7 @@ def test_word_k_looks_at_patch_k():
         explanation = captioner.explain(features, caption)
         assert explanation.attention.weights.shape == (1, 1, len(said), 19)
         for k, word in enumerate(explanation.words):
-            heatmap = explanation.heatmap(k)
+            heatmap = explanation.heatmap(k, "attention")
             assert heatmap.shape == (3, 6) and heatmap.dtype == np.float32
             patches = list(range(word.start, word.stop))
             peaks = heatmap.ravel().argsort()[::-1][: len(patches)]

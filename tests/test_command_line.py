@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from model.__main__ import main
+from model.attention_maps import METHODS
 from model.captioner import WEIGHTS
 from tests.tiny import draw_photo, tiny_captioner
 
@@ -148,17 +149,25 @@ def test_explain_npz(run, photos, checkpoint, tmp_path):
 
 
 def test_explain_json_and_png(run, photos, checkpoint, tmp_path):
-    assert (
-        run(
-            "explain", photos / "a.jpg", "--checkpoint", checkpoint, "--output", tmp_path / "x.json"
-        )[0]
-        == 0
-    )
-    data = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    explain = ["explain", photos / "a.jpg", "--checkpoint", checkpoint]
+    file = tmp_path / "x.json"
+    status, printed, _ = run(*explain, "--method", "attention", "--output", file)
+    assert status == 0
+    data = json.loads(file.read_text(encoding="utf-8"))
     assert data["text"] == " ".join(word["text"] for word in data["words"])
     for word in data["words"]:
         assert np.array(word["map"]).shape == tuple(data["grid_size"]) == (4, 4)
         assert np.sum(word["map"]) == pytest.approx(word["image_share"], abs=1e-5)
+        told = f"“{word['text']}” hardly needs the photo"
+        assert any(d.startswith(told) for d in data["doubts"]) == (word["gain"] < np.log(1.25))
+    assert 0 <= data["spread"] <= 1
+    assert all(doubt in printed for doubt in data["doubts"])
+    for method in METHODS:
+        choices = [] if method == "occlusion" else ["--layer", 1, "--head", 0, 1]
+        assert run(*explain, "--method", method, *choices, "--output", file)[0] == 0
+        data = json.loads(file.read_text(encoding="utf-8"))
+        assert data["method"] == method and data["layer"] == ([1] if choices else None)
+    assert run(*explain, "--method", "occlusion", "--layer", 0, "--output", file)[0] == 1
     assert (
         run(
             "explain", photos / "a.jpg", "--checkpoint", checkpoint, "--output", tmp_path / "x.png"

@@ -34,13 +34,35 @@ def test_overlay_peaks():
 def test_sheet_has_a_cell_a_word(tmp_path):
     captioner, photo = tiny_captioner(), draw_photo(300, 150)
     explanation = captioner.explain(photo, "a bb ccc dd extraordinarily f g")
-    sheet = contact_sheet(photo, explanation, side=100)
+    about = {"method": "attention", "layer": [0, 1], "head": None, "checkpoint": "x" * 40}
+    sheet = contact_sheet(photo, explanation, explanation.heatmaps(), about, side=100)
     assert sheet.width == 10 + 5 * 110  # five columns: the photo and seven words
-    assert sheet.height == 10 + 2 * (50 + 24 + 10)
+    cells = 10 + 2 * (50 + 24 + 10)
+    assert sheet.height == cells + 15  # one line of small print
     last_cell = np.asarray(sheet)[94:144, 230:330]
     assert last_cell.std() > 5  # the eighth cell is drawn...
-    assert (np.asarray(sheet)[94:, 341:] == 255).all()  # ...and no ninth
+    assert (np.asarray(sheet)[94:168, 341:] == 255).all()  # ...and no ninth
+    assert (np.asarray(sheet)[cells - 6 :] < 255).any()  # the small print is there
+    one_word = captioner.explain(photo, "a")
+    narrow = contact_sheet(photo, one_word, one_word.heatmaps(), about, side=60)
+    assert narrow.height > 10 + 30 + 24 + 10 + 15  # where there is less room it takes more lines
     save_figure(sheet, tmp_path / "sheet.png", {"method": "attention", "text": "für"})
     with Image.open(tmp_path / "sheet.png") as saved:
         assert json.loads(saved.text["captionlens"]) == {"method": "attention", "text": "für"}
     assert photo.size == (300, 150)
+
+
+def test_shared_scale(tmp_path):
+    """On a shared scale a faint map is darker than a strong one; on its own it is as bright."""
+    captioner, photo = tiny_captioner(), Image.new("RGB", (100, 100), "white")
+    explanation = captioner.explain(photo, "a bb")
+    maps = [np.full((4, 4), 0.05, np.float32), np.full((4, 4), 0.2, np.float32)]
+
+    def brightness(scale):
+        about = {"method": "attention", "scale": scale}
+        sheet = np.asarray(contact_sheet(photo, explanation, maps, about, side=100).convert("L"))
+        return [sheet[30:90, x : x + 80].mean() for x in (130, 240)]
+
+    faint, strong = brightness("shared")
+    assert faint < strong - 50
+    assert brightness("word") == [255, 255]

@@ -12,7 +12,8 @@ from tests.tiny import tiny_captioner
 from training.data import DataError, read_split
 from training.evaluate import evaluate
 from training.evaluate import main as evaluate_main
-from training.train import AVERAGE, main, new_or_loaded, parameter_groups, parse, train
+from training.learner import AVERAGE, Learner, parameter_groups
+from training.train import main, new_or_loaded, parse, train
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_it_learns_its_train_photos(flickr, start, tmp_path):  # noqa: F811
     learned = load(start)
     (last,) = (tmp_path / "run").glob("checkpoint-300")
     before = learned.encoder.backbone.layernorm.weight.clone()
-    learned.load_state_dict(load_file(last / "model.safetensors"))
+    Learner(learned, 0).load_state_dict(load_file(last / "model.safetensors"))
     for item in read_split(flickr, "train"):
         text = learned.caption(item.path, num_beams=1).text
         assert text.startswith(f"A dog number {item.name[0]}")  # which its photo alone tells
@@ -77,9 +78,11 @@ def test_it_learns_its_train_photos(flickr, start, tmp_path):  # noqa: F811
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder_rate", [0, 1e-3])
-def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate):  # noqa: F811
+@pytest.mark.parametrize("encoder_rate, samples", [(0, 0), (1e-3, 0), (1e-3, 3)])
+def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples):  # noqa: F811
     options = [
+        "--samples",
+        samples,
         "--epochs",
         3,
         "--rate",
@@ -97,7 +100,7 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate):  # noq
     class Interrupted(Exception):
         pass
 
-    from training.train import Average
+    from training.learner import Average
 
     save = Average.on_save
 
@@ -115,11 +118,11 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate):  # noq
     for name in ("model.safetensors", AVERAGE):
         whole = load_file(tmp_path / "whole" / "checkpoint-6" / name)
         parts = load_file(tmp_path / "parts" / "checkpoint-6" / name)
-        changed = load_file(start / "model.safetensors")
+        before = Learner(load(start), 0).state_dict()
         for key, value in whole.items():
             torch.testing.assert_close(parts[key], value, atol=1e-6, rtol=1e-5)
-        moved = [k for k in whole if not torch.equal(whole[k], changed[k])]
-        assert any(k.startswith("encoder.") for k in moved) == bool(encoder_rate)
+        moved = [k for k in whole if not torch.equal(whole[k], before[k])]
+        assert any(k.startswith("captioner.encoder.") for k in moved) == bool(encoder_rate)
 
 
 @pytest.mark.slow
@@ -151,15 +154,16 @@ def test_best_holds_the_averaged_weights(flickr, start, tmp_path):  # noqa: F811
     best = load(tmp_path / "run" / "best").state_dict()
     average = load_file(tmp_path / "run" / "checkpoint-2" / AVERAGE)
     raw = load_file(tmp_path / "run" / "checkpoint-2" / "model.safetensors")
-    key = "decoder.blocks.0.mlp.up.weight"
-    torch.testing.assert_close(best[key], average[key].half().float())
+    best_key = "decoder.blocks.0.mlp.up.weight"
+    key = f"captioner.{best_key}"
+    torch.testing.assert_close(best[best_key], average[key].half().float())
     assert not torch.equal(average[key], raw[key])
 
 
 def test_two_rates_and_no_decay_on_vectors(flickr, start, tmp_path):  # noqa: F811
     chosen = settings(flickr, start, tmp_path, "--rate", 1e-3, "--encoder-rate", 1e-5)
     captioner = new_or_loaded(chosen, [])
-    groups = parameter_groups(captioner, chosen)
+    groups = parameter_groups(Learner(captioner, 0), chosen)
     assert {(g["lr"], g["weight_decay"]) for g in groups} == {
         (1e-3, 0.05),
         (1e-3, 0.0),
@@ -184,6 +188,8 @@ def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):  # noqa:
         ("--batch-size", 0, "must be at least 1, not 0"),
         ("--epochs", 0, "must be above 0"),
         ("--label-smoothing", 2, "must be from 0 to below 1"),
+        ("--samples", 1, "must be 0 or at least 2, not 1"),
+        ("--teacher", "magic", "invalid choice: 'magic'"),
     ):
         with pytest.raises(SystemExit):
             settings(flickr, start, tmp_path, option, value)

@@ -114,6 +114,7 @@ class CaptionDataset(Dataset):
         captioner: whose tokenizer and preprocessing are used.
         mirror: show the mirror image half of the time, with "left" and "right" exchanged.
         features: (versions, images, S, image_width), from `cache_features`; pixels if None.
+        maps: (images, rows, cols, C), a teacher's, from `distillation.teacher_maps`.
     """
 
     def __init__(
@@ -122,9 +123,10 @@ class CaptionDataset(Dataset):
         captioner: Captioner,
         mirror: bool = False,
         features: np.ndarray | None = None,
+        maps: np.ndarray | None = None,
     ):
         self.items, self.captioner = items, captioner
-        self.mirror, self.features = mirror, features
+        self.mirror, self.features, self.maps = mirror, features, maps
 
     def __len__(self) -> int:
         return len(self.items)
@@ -134,15 +136,20 @@ class CaptionDataset(Dataset):
         mirror = self.mirror and bool(torch.rand(()) < 0.5)
         tokenizer, longest = self.captioner.tokenizer, self.captioner.config.max_length
         captions = [mirrored(c) if mirror else c for c in item.captions]
-        tokens = [encode_caption(c, tokenizer, longest) for c in captions]
+        example = {
+            "image": 2 * index + mirror,
+            "captions": [encode_caption(c, tokenizer, longest) for c in captions],
+        }
+        if self.maps is not None:
+            seen = torch.from_numpy(self.maps[index])
+            example["teacher_map"] = seen.flip(1) if mirror else seen
         if self.features is not None:
-            return {
-                "image_features": torch.from_numpy(self.features[int(mirror), index]).float(),
-                "captions": tokens,
-            }
-        photo = load_image(item.path)
-        photo = ImageOps.mirror(photo) if mirror else photo
-        return {"pixel_values": self.captioner.pixel_values([photo])[0], "captions": tokens}
+            example["image_features"] = torch.from_numpy(self.features[int(mirror), index]).float()
+        else:
+            photo = load_image(item.path)
+            photo = ImageOps.mirror(photo) if mirror else photo
+            example["pixel_values"] = self.captioner.pixel_values([photo])[0]
+        return example
 
 
 def encode_caption(caption: str, tokenizer: CaptionTokenizer, max_length: int) -> list[int]:
@@ -154,23 +161,38 @@ def encode_caption(caption: str, tokenizer: CaptionTokenizer, max_length: int) -
 def collate(examples: list[dict]) -> dict[str, Tensor]:
     """A batch: images as they are, `tokens` and `labels` (images, captions, T).
 
+    `image` is 2 · (place in the dataset) + (1 where it was mirrored).
+    """
+    tokens, labels = collate_captions([example["captions"] for example in examples])
+    batch = {"tokens": tokens, "labels": labels}
+    for name in examples[0].keys() - {"captions"}:
+        batch[name] = torch.stack([torch.as_tensor(e[name]) for e in examples])
+    return batch
+
+
+def collate_captions(captions: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
+    """Tokens and labels (images, captions, T) of each image's captions, start and end included.
+
     The label of a token is the one after it. What is not there (the rest of a short caption, or
     of an image with fewer captions) is left out of the loss by its position, never by its id.
     """
-    most = max(len(e["captions"]) for e in examples)
-    longest = max(len(c) for e in examples for c in e["captions"]) - 1
-    tokens = torch.zeros(len(examples), most, longest, dtype=torch.long)
+    most = max(len(said) for said in captions)
+    longest = max(len(caption) for said in captions for caption in said) - 1
+    tokens = torch.zeros(len(captions), most, longest, dtype=torch.long)
     labels = torch.full_like(tokens, IGNORED)
-    for i, example in enumerate(examples):
-        for k, caption in enumerate(example["captions"]):
+    for i, said in enumerate(captions):
+        for k, caption in enumerate(said):
             tokens[i, k, : len(caption) - 1] = torch.tensor(caption[:-1])
             labels[i, k, : len(caption) - 1] = torch.tensor(caption[1:])
-    name = "image_features" if "image_features" in examples[0] else "pixel_values"
-    return {
-        name: torch.stack([e[name] for e in examples]),
-        "tokens": tokens,
-        "labels": labels,
-    }
+    return tokens, labels
+
+
+def fingerprint_of(items: list[CaptionedImage], *more: object) -> str:
+    """A name for what was computed from these photos (and `more`)."""
+    digest = hashlib.sha256(repr(more).encode())
+    for item in items:
+        digest.update(f"{item.path} {item.path.stat().st_size}".encode())
+    return digest.hexdigest()[:16]
 
 
 def cache_features(
@@ -187,14 +209,12 @@ def cache_features(
     and found again by the next run. With `mirror` there are two versions of each image.
     """
     captioner.eval()  # features without patch dropout
-    fingerprint = hashlib.sha256()
+    weights = hashlib.sha256()
     for name, weight in captioner.encoder.state_dict().items():
-        fingerprint.update(name.encode())
-        fingerprint.update(weight.float().cpu().numpy().tobytes())
-    fingerprint.update(repr([mirror, bf16, captioner.config.image_size]).encode())
-    for item in items:
-        fingerprint.update(f"{item.path} {item.path.stat().st_size}".encode())
-    path = folder / f"features-{fingerprint.hexdigest()[:16]}.npy"
+        weights.update(name.encode())
+        weights.update(weight.float().cpu().numpy().tobytes())
+    made_with = [mirror, bf16, captioner.config.image_size, weights.hexdigest()]
+    path = folder / f"features-{fingerprint_of(items, made_with)}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         shape = (1 + mirror, len(items), captioner.encoder.num_tokens, captioner.config.image_width)

@@ -11,67 +11,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 from tqdm import tqdm
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
 from model import Captioner
 from model.captioner import default_device
 from model.tokenizer import CaptionTokenizer, as_sentence
 from training.data import (
-    IGNORED,
     CaptionDataset,
     CaptionedImage,
     DataError,
     cache_features,
     collate,
+    mirrored,
     read_split,
 )
+from training.distillation import TEACHERS, Distillation, load_teacher, teacher_maps
 from training.evaluate import caption_split
+from training.learner import AVERAGE, Average, Learner, parameter_groups
 from training.metrics import cider_scores
+from training.reward import CiderReward
 
 BEST = "best"
-AVERAGE = "average.safetensors"
 SETTINGS = "settings.json"
-
-
-class Average(TrainerCallback):
-    """Exponential moving average of the trained weights: what is evaluated and shipped."""
-
-    def __init__(self, model: torch.nn.Module, decay: float):
-        self.decay = decay
-        self.weights = {
-            name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad
-        }
-
-    def on_step_end(self, args, state, control, model=None, **kwargs):
-        # early on, a short memory: the start is not worth remembering
-        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                if p.requires_grad:
-                    self.weights[name].lerp_(p.detach(), 1 - decay)
-
-    def on_save(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            path = Path(args.output_dir, f"checkpoint-{state.global_step}", AVERAGE)
-            save_file(self.weights, path.with_suffix(".unfinished"))
-            path.with_suffix(".unfinished").rename(path)
-
-    def load(self, checkpoint: str) -> None:
-        for name, weight in load_file(Path(checkpoint, AVERAGE)).items():
-            self.weights[name].copy_(weight)
-
-    def swap(self, model: torch.nn.Module) -> None:
-        """Exchange the model's weights and the averages; a second call undoes it."""
-        with torch.no_grad():
-            for name, p in model.named_parameters():
-                if p.requires_grad:
-                    now = p.detach().clone()
-                    p.copy_(self.weights[name])
-                    self.weights[name] = now
 
 
 class CaptionTrainer(Trainer):
@@ -91,17 +53,6 @@ class CaptionTrainer(Trainer):
         self.dev, self.dev_features = dev, dev_features
         self.best = -1.0
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        labels = inputs.pop("labels")
-        logits = model(**inputs)
-        loss = F.cross_entropy(
-            logits.flatten(0, 2).float(),
-            labels.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=self.settings.label_smoothing,
-        )
-        return (loss, logits) if return_outputs else loss
-
     def create_optimizer(self, model=None):
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(
@@ -111,16 +62,17 @@ class CaptionTrainer(Trainer):
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """Caption the dev photos with the averaged weights; keep the captioner if it is better."""
-        captioner = self.accelerator.unwrap_model(self.model)
-        captioner.eval()
-        self.average.swap(captioner)
+        learner = self.accelerator.unwrap_model(self.model)
+        learner.eval()
+        captioner = learner.captioner
+        self.average.swap(learner)
         try:
             scores = self._score(captioner)
             if scores["eval_cider"] > self.best and self.is_world_process_zero():
                 self.best = scores["eval_cider"]
                 captioner.save_pretrained(Path(self.args.output_dir, BEST))
         finally:
-            self.average.swap(captioner)
+            self.average.swap(learner)
         self.log(scores)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, scores
@@ -141,18 +93,6 @@ class CaptionTrainer(Trainer):
             "eval_cider": cider,
             "eval_distinct": len(set(written.values())) / len(written),
         }
-
-
-def parameter_groups(captioner: Captioner, settings: argparse.Namespace) -> list[dict]:
-    """Two rates (decoder, encoder), and weight decay for matrices alone."""
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, p in captioner.named_parameters():
-        if not p.requires_grad:
-            continue
-        rate = settings.encoder_rate if name.startswith("encoder.") else settings.rate
-        decay = settings.weight_decay if p.dim() > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(p)
-    return [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]
 
 
 def new_or_loaded(settings: argparse.Namespace, train: list[CaptionedImage]) -> Captioner:
@@ -181,6 +121,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def several(text: str) -> int:
+    """An argument that is 0, or counts what must be compared with one another."""
+    value = int(text)
+    if value < 0 or value == 1:
+        raise argparse.ArgumentTypeError(f"must be 0 or at least 2, not {value}")
     return value
 
 
@@ -225,6 +173,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--patch-dropout", type=share, default=0.0, help="share left out when the encoder learns")
     add("--weight-decay", type=float, default=0.05, help="on matrices")
     add("--label-smoothing", type=share, default=0.1, help="share given to all other tokens")
+    add("--teacher", choices=TEACHERS, help="a classifier whose view of the photos is learned too")
+    add(
+        "--samples",
+        type=several,
+        default=0,
+        help="self-critical training: draw so many captions a photo and raise their CIDEr; "
+        "0 learns from the captions as they are",
+    )
     add("--average", type=share, default=0.99, help="decay of the weight average; 0 for none")
     add("--mirror", action="store_true", help="also learn from mirrored photos")
     add(
@@ -282,11 +238,30 @@ def train(settings: argparse.Namespace) -> None:
         with arguments.main_process_first(desc="encoding photos"):
             features = cache_features(captioner, data, cache, settings.mirror, not settings.fp32)
             dev_features = cache_features(captioner, dev, cache, bf16=not settings.fp32)
-    average = Average(captioner, settings.average)
+    maps = distillation = None
+    if settings.teacher:
+        with arguments.main_process_first(desc="asking the teacher"):
+            maps = teacher_maps(settings.teacher, data, Path(settings.cache))
+        distillation = Distillation(
+            captioner.config.image_width,
+            captioner.encoder.grid_size,
+            load_teacher(settings.teacher)._fc,
+            maps,
+        )
+    reward = None
+    if settings.samples:
+        # two entries a photo: as it is, and mirrored
+        reward = CiderReward(
+            [c for item in data for c in (item.captions, [mirrored(x) for x in item.captions])]
+        )
+    learner = Learner(
+        captioner, settings.label_smoothing, reward, settings.samples, distillation
+    ).to(captioner.device)
+    average = Average(learner, settings.average)
     trainer = CaptionTrainer(
-        captioner,
+        learner,
         arguments,
-        train_dataset=CaptionDataset(data, captioner, settings.mirror, features),
+        train_dataset=CaptionDataset(data, captioner, settings.mirror, features, maps),
         eval_dataset=dev,
         data_collator=collate,
         settings=settings,
