@@ -1,8 +1,8 @@
 """From attention weights to one map per word. Pure functions of numbers: nothing here runs a
 model.
 
-A map is trusted as far as it was measured: `python -m training.evaluate_maps` compares every method
-here with what happens when the patches it points at are hidden, and README gives the numbers.
+A map is to be trusted as far as it was measured: `python -m training.evaluate_maps` compares every
+method here with what happens when the patches it points at are hidden.
 """
 
 from collections.abc import Callable, Sequence
@@ -130,7 +130,7 @@ METHODS = {
     "gradient-rollout": Method(gradient_rolled_out, "rollout"),
     "occlusion": Method(occluded, "occlusion"),
 }
-DEFAULT_METHOD = "gradient"
+DEFAULT_METHOD = "attention"
 
 
 def check_method(name: str) -> str:

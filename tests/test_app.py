@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.captioner import CaptionWord
+from model.caption import CaptionWord
 from tests.tiny import draw_photo, tiny_captioner
 
 ROOT = Path(__file__).parent.parent
@@ -167,9 +167,16 @@ def test_a_word_is_text(checkpoint, monkeypatch):
     monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
     app = importlib.import_module("app")
     word = CaptionWord("<b>*x*</b>", 0.001, 0, 1)
-    shown, fact = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [0.998]).shown(0)
+    shown, fact = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [0.998], [None], 1.0).shown(
+        0
+    )
     assert shown.size == draw_photo().size
     assert fact.startswith("“&lt;b&gt;*x*&lt;/b&gt;”: the model gave this word less than 1%. 100%")
+    needless = "“<b>*x*</b>” hardly needs the photo"
+    same = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [1.0], [needless], 0.01)
+    _, fact = same.shown(0)
+    assert "&lt;b&gt;*x*&lt;/b&gt;” hardly needs the photo" in fact and "<b>" not in fact
+    assert fact.endswith("they show one place for all of them.")
 
 
 def test_a_new_caption_begins_without_the_maps_of_the_last(checkpoint, monkeypatch):
