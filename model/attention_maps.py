@@ -130,7 +130,7 @@ METHODS = {
     "gradient-rollout": Method(gradient_rolled_out, "rollout"),
     "occlusion": Method(occluded, "occlusion"),
 }
-DEFAULT_METHOD = "attention"
+DEFAULT_METHOD = "gradient"
 
 
 def check_method(name: str) -> str:

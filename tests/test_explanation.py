@@ -15,6 +15,11 @@ from tests.tiny import draw_photo, tiny_captioner
 SENTENCE = "A brown dog runs"
 
 
+def noise() -> Image.Image:
+    """The same every time, and no two patches alike."""
+    return Image.fromarray(np.random.default_rng(0).integers(256, size=(56, 56, 3), dtype=np.uint8))
+
+
 def blindfolded():
     """A captioner to which nothing of the photo gets through."""
     captioner = tiny_captioner()
@@ -54,7 +59,7 @@ def sees_one_patch(patch: int):
 
 def test_every_method_finds_the_one_patch_that_matters():
     captioner, patch = sees_one_patch(6), (1, 2)
-    photo = Image.effect_noise((56, 56), 80).convert("RGB")
+    photo = noise()
     explanation = captioner.explain(photo, SENTENCE, methods=tuple(METHODS))
     assert explanation.attention.weights[..., 1 + 6].min() > 0.9
     word = int(np.argmax(np.abs(explanation.attention.gradients).max((0, 1, 3))[:4]))
@@ -75,7 +80,7 @@ def test_every_method_finds_the_one_patch_that_matters():
 def test_hidden_patches_are_not_in_what_the_word_saw():
     """Features without the one patch that matters give the likelihoods of a photo without it."""
     captioner = sees_one_patch(6)
-    noisy = Image.effect_noise((56, 56), 80).convert("RGB")
+    noisy = noise()
     pixels = captioner.pixel_values([noisy])
     changed = pixels.clone()
     changed[:, :, 14:28, 28:42] = 3.0  # paint over patch 6
