@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from model import Captioner, CheckpointError, Explanation, load
-from model.attention_maps import ALIKE, image_share, spread
+from model.attention_maps import image_share
 from model.caption import CaptionWord
 from model.captioner import SHIPPED, default_device
-from model.explanation import SAME_FOR_ALL
+from model.explanation import same_for_all
 from model.figures import overlay
 from model.images import load_image
 
@@ -77,7 +77,7 @@ class Reading:
     maps: list[np.ndarray]
     shares: list[float]
     needless: list[str | None]
-    spread: float
+    same_for_all: str | None
 
     @classmethod
     def of(cls, photo: Image.Image, explanation: Explanation) -> "Reading":
@@ -87,7 +87,7 @@ class Reading:
             words=words,
             maps=maps,
             needless=[explanation.needless(i) for i in range(len(words))],
-            spread=spread(maps),
+            same_for_all=same_for_all(maps),
             shares=[image_share(explanation.attention, (w.start, w.stop)) for w in words],
         )
 
@@ -99,10 +99,8 @@ class Reading:
             f"{percent(self.shares[word])} of its attention fell on the photo. "
             "Dark: where it did not look."
         )
-        if self.needless[word]:
-            fact += f" {self.needless[word]}"
-        if self.spread < ALIKE:
-            fact += f" {SAME_FOR_ALL}"
+        for doubt in (self.needless[word], self.same_for_all):
+            fact += f" {doubt}" if doubt else ""
         # a word may hold any character; it is text and must not become markup
         return overlay(self.photo, self.maps[word]), html.escape(fact)
 

@@ -38,9 +38,9 @@ def main(photo: str) -> None:
     print(f"{photo}: {caption.text}\n{torch.get_num_threads()} threads")
     print(f"{'maps of all words':24}{'seconds':>9}{'of a greedy caption':>21}")
     for method in METHODS:
-        needs_photo = METHODS[method].needs in ("rollout", "occlusion")
+        start = image if METHODS[method].needs_photo else features
 
-        def maps(method: str = method, source=image if needs_photo else features) -> object:
+        def maps(method: str = method, source=start) -> object:
             return captioner.explain(source, caption, methods=[method]).heatmaps(method)
 
         maps()  # warm

@@ -189,8 +189,10 @@ def explain(settings: argparse.Namespace) -> int:
     check_method(settings.method)
     photo = load_image(settings.image)
     captioner = _load(settings)
-    text = settings.text if settings.text is not None else captioner.caption(photo)
-    explanation = captioner.explain(photo, text, methods=[settings.method])
+    # encoded once for the caption and its maps, where the method allows
+    image = photo if METHODS[settings.method].needs_photo else captioner.encode([photo])[0]
+    text = settings.text if settings.text is not None else captioner.caption(image)
+    explanation = captioner.explain(image, text, methods=[settings.method])
     choices = {"layer": settings.layer, "head": settings.head, "mask_sinks": settings.mask_sinks}
     maps = explanation.heatmaps(settings.method, **choices)
     attention = explanation.attention

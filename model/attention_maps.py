@@ -122,6 +122,11 @@ class Method:
     function: Callable[..., np.ndarray]
     needs: str | None = None
 
+    @property
+    def needs_photo(self) -> bool:
+        """Whether the encoder has to run again: the photo's features are not enough."""
+        return self.needs in ("rollout", "occlusion")
+
 
 METHODS = {
     "attention": Method(raw_attention),

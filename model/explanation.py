@@ -66,11 +66,8 @@ class Explanation:
 
         maps: of all words, from `heatmaps`.
         """
-        found = []
-        if len(maps) > 1 and spread(maps) < ALIKE:
-            found.append(SAME_FOR_ALL)
-        found += [sentence for i in range(len(self.words)) if (sentence := self.needless(i))]
-        return found
+        sentences = [same_for_all(maps), *(self.needless(i) for i in range(len(self.words)))]
+        return [sentence for sentence in sentences if sentence]
 
     def needless(self, word: int) -> str | None:
         """The sentence for a word that would have been as likely without the photo, or None."""
@@ -84,14 +81,20 @@ class Explanation:
         )
 
 
+def same_for_all(maps: Sequence[np.ndarray]) -> str | None:
+    """The sentence for maps of several words that are all alike, or None."""
+    return SAME_FOR_ALL if len(maps) > 1 and spread(maps) < ALIKE else None
+
+
 def explain(
     captioner: Captioner, image: Any, caption: Caption | str, methods: Sequence[str]
 ) -> Explanation:
     """See `Captioner.explain`."""
-    needs = {METHODS[check_method(name)].needs for name in methods}
+    chosen = [METHODS[check_method(name)] for name in methods]
+    needs = {method.needs for method in chosen}
     tokens, words = _sentence(captioner, caption)
     if isinstance(image, Tensor):
-        if missing := needs & {"rollout", "occlusion"}:
+        if missing := {method.needs for method in chosen if method.needs_photo}:
             raise ValueError(f"{' and '.join(sorted(missing))} need the photo, not its features")
         pixels, features = None, image[None]
     else:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from model.caption import CaptionWord
+from model.explanation import SAME_FOR_ALL
 from tests.tiny import draw_photo, tiny_captioner
 
 ROOT = Path(__file__).parent.parent
@@ -167,13 +168,13 @@ def test_a_word_is_text(checkpoint, monkeypatch):
     monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
     app = importlib.import_module("app")
     word = CaptionWord("<b>*x*</b>", 0.001, 0, 1)
-    shown, fact = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [0.998], [None], 1.0).shown(
+    shown, fact = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [0.998], [None], None).shown(
         0
     )
     assert shown.size == draw_photo().size
     assert fact.startswith("“&lt;b&gt;*x*&lt;/b&gt;”: the model gave this word less than 1%. 100%")
     needless = "“<b>*x*</b>” hardly needs the photo"
-    same = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [1.0], [needless], 0.01)
+    same = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [1.0], [needless], SAME_FOR_ALL)
     _, fact = same.shown(0)
     assert "&lt;b&gt;*x*&lt;/b&gt;” hardly needs the photo" in fact and "<b>" not in fact
     assert fact.endswith("they show one place for all of them.")
