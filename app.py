@@ -97,7 +97,7 @@ class Reading:
         fact = (
             f"“{chosen.text}”: the model gave this word {percent(chosen.probability)}. "
             f"{percent(self.shares[word])} of its attention fell on the photo. "
-            "Dark: where it did not look."
+            "Bright: what made the word likelier."
         )
         for doubt in (self.needless[word], self.same_for_all):
             fact += f" {doubt}" if doubt else ""
