@@ -6,6 +6,7 @@ import torch
 
 from tests.tiny import draw_photo, tiny_captioner
 from training.data import collate_captions
+from training.learner import Learner
 from training.metrics import cider_scores
 from training.reward import CiderReward, self_critical_loss
 
@@ -100,3 +101,19 @@ def test_no_difference_no_gradient():
         captioner, features, torch.tensor([0]), lambda image, said: [3.0] * len(said), samples=3
     )
     assert loss.item() == pytest.approx(0, abs=1e-7)
+
+
+def test_peoples_captions_beside_the_reward():
+    """With no reward at all, what is left is the usual loss, at its weight."""
+    captioner = tiny_captioner(seed=3)
+    ids = [captioner.tokenizer.start, *captioner.tokenizer.encode("a brown dog")[0]]
+    tokens, labels = collate_captions([[[*ids, captioner.tokenizer.end]]])
+    batch = dict(
+        tokens=tokens,
+        labels=labels,
+        image=torch.tensor([0]),
+        image_features=captioner.encode([draw_photo()]).clone(),
+    )
+    usual = Learner(captioner, 0.1)(**batch)["loss"]
+    both = Learner(captioner, 0.1, lambda image, said: [3.0] * len(said), 3, 0.25)(**batch)["loss"]
+    assert both.item() == pytest.approx(usual.item() / 4, rel=1e-5)

@@ -189,6 +189,7 @@ def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):  # noqa:
         ("--epochs", 0, "must be above 0"),
         ("--label-smoothing", 2, "must be from 0 to below 1"),
         ("--samples", 1, "must be 0 or at least 2, not 1"),
+        ("--captions-weight", 0.1, "stands beside a reward; give --samples too"),
         ("--teacher", "magic", "invalid choice: 'magic'"),
     ):
         with pytest.raises(SystemExit):

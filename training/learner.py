@@ -22,8 +22,8 @@ class Learner(nn.Module):
 
     Args:
         label_smoothing: share of the target given to all other tokens.
-        reward, samples: draw so many captions a photo and learn from their reward, instead of
-            from the captions that people wrote.
+        reward, samples: draw so many captions a photo and learn from their reward.
+        captions_weight: of the loss of the captions that people wrote; a reward comes beside it.
         distillation: added to the loss of the captions.
     """
 
@@ -33,12 +33,13 @@ class Learner(nn.Module):
         label_smoothing: float,
         reward: CiderReward | None = None,
         samples: int = 5,
+        captions_weight: float = 1.0,
         distillation: Distillation | None = None,
     ):
         super().__init__()
         self.captioner = captioner
         self.label_smoothing, self.reward, self.samples = label_smoothing, reward, samples
-        self.distillation = distillation
+        self.captions_weight, self.distillation = captions_weight, distillation
 
     def forward(
         self,
@@ -53,17 +54,18 @@ class Learner(nn.Module):
         encoder = self.captioner.encoder
         if image_features is None:
             image_features = encoder(pixel_values)
-        if self.reward:
-            loss = self_critical_loss(
-                self.captioner, image_features, image, self.reward, self.samples
-            )
-        else:
+        loss = image_features.new_zeros(())
+        if self.captions_weight:
             logits = self.captioner(tokens, image_features=image_features)
-            loss = F.cross_entropy(
+            loss = self.captions_weight * F.cross_entropy(
                 logits.flatten(0, 2).float(),
                 labels.flatten(),
                 ignore_index=IGNORED,
                 label_smoothing=self.label_smoothing,
+            )
+        if self.reward:  # after the captions: it turns the decoder's dropout off
+            loss = loss + self_critical_loss(
+                self.captioner, image_features, image, self.reward, self.samples
             )
         if self.distillation:
             patches = image_features[:, encoder.num_prefix_tokens :]

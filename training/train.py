@@ -181,6 +181,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="self-critical training: draw so many captions a photo and raise their CIDEr; "
         "0 learns from the captions as they are",
     )
+    add("--captions-weight", type=share, default=0.0, help="of people's captions beside --samples")
     add("--average", type=share, default=0.99, help="decay of the weight average; 0 for none")
     add("--mirror", action="store_true", help="also learn from mirrored photos")
     add(
@@ -192,7 +193,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--cache", default="runs/cache", help="folder for a frozen encoder's features")
     add("--fp32", action="store_true", help="full precision instead of bfloat16")
     add("--seed", type=int, default=0, help="for weights, order and dropout")
-    return parser.parse_args(arguments)
+    settings = parser.parse_args(arguments)
+    if settings.captions_weight and not settings.samples:
+        parser.error("argument --captions-weight: stands beside a reward; give --samples too")
+    return settings
 
 
 def train(settings: argparse.Namespace) -> None:
@@ -255,7 +259,12 @@ def train(settings: argparse.Namespace) -> None:
             [c for item in data for c in (item.captions, [mirrored(x) for x in item.captions])]
         )
     learner = Learner(
-        captioner, settings.label_smoothing, reward, settings.samples, distillation
+        captioner,
+        settings.label_smoothing,
+        reward,
+        settings.samples,
+        settings.captions_weight if reward else 1.0,
+        distillation,
     ).to(captioner.device)
     average = Average(learner, settings.average)
     trainer = CaptionTrainer(
