@@ -24,7 +24,7 @@ class Learner(nn.Module):
         label_smoothing: share of the target given to all other tokens.
         reward, samples: draw so many captions a photo and learn from their reward.
         captions_weight: of the loss of the captions that people wrote; a reward comes beside it.
-        distillation: added to the loss of the captions.
+        distillation, distillation_weight: a teacher's loss, and its part in the whole.
     """
 
     def __init__(
@@ -35,11 +35,13 @@ class Learner(nn.Module):
         samples: int = 5,
         captions_weight: float = 1.0,
         distillation: Distillation | None = None,
+        distillation_weight: float = 1.0,
     ):
         super().__init__()
         self.captioner = captioner
         self.label_smoothing, self.reward, self.samples = label_smoothing, reward, samples
-        self.captions_weight, self.distillation = captions_weight, distillation
+        self.captions_weight = captions_weight
+        self.distillation, self.distillation_weight = distillation, distillation_weight
 
     def forward(
         self,
@@ -69,7 +71,8 @@ class Learner(nn.Module):
             )
         if self.distillation:
             patches = image_features[:, encoder.num_prefix_tokens :]
-            loss = loss + self.distillation(patches, encoder.kept_patches, teacher_map)
+            taught = self.distillation(patches, encoder.kept_patches, teacher_map)
+            loss = loss + self.distillation_weight * taught
         return {"loss": loss}
 
 

@@ -174,6 +174,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--weight-decay", type=float, default=0.05, help="on matrices")
     add("--label-smoothing", type=share, default=0.1, help="share given to all other tokens")
     add("--teacher", choices=TEACHERS, help="a classifier whose view of the photos is learned too")
+    add("--teacher-weight", type=above_zero, default=1.0, help="of the teacher's loss")
     add(
         "--samples",
         type=several,
@@ -265,6 +266,7 @@ def train(settings: argparse.Namespace) -> None:
         settings.samples,
         settings.captions_weight if reward else 1.0,
         distillation,
+        settings.teacher_weight,
     ).to(captioner.device)
     average = Average(learner, settings.average)
     trainer = CaptionTrainer(
