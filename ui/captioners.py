@@ -1,0 +1,57 @@
+"""Which captioners the page offers, and the loaded ones."""
+
+import os
+import re
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+from model import Captioner, CheckpointError, load
+from model.captioner import SHIPPED, default_device
+
+ROOT = Path(__file__).parent.parent
+AT_ONCE = 2  # captioners kept in memory
+SHIPPED_NAME = "shipped"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+class Captioners:
+    """Captioners by name, loaded when they are asked for; the last few stay in memory.
+
+    Offered are the host's own (CAPTIONLENS_CHECKPOINT: folders and hub ids, with commas
+    between), the shipped one, and the best of each training run. A visitor may also name a model
+    of the hub, but no other folder of the host's.
+    """
+
+    def __init__(self):
+        listed = os.environ.get("CAPTIONLENS_CHECKPOINT", "").split(",")
+        own = [name.strip() for name in listed if name.strip()]
+        runs = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("runs/*/best"))]
+        self._places = {name: name for name in own}
+        self._places |= {SHIPPED_NAME: SHIPPED} | {run: ROOT / run for run in runs}
+        self._loaded: OrderedDict[str, Captioner] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """What is offered, the first chosen at the start."""
+        return list(self._places)
+
+    def get(self, name: str | None = None) -> Captioner:
+        """A captioner, loaded at most once while it is in use; the first one if no name is given.
+
+        Raises CheckpointError, in one line, for what cannot be had.
+        """
+        name = (name or "").strip() or self.names[0]
+        place = self._places.get(name)
+        if place is None:
+            if not HUB_ID.fullmatch(name) or Path(name).exists():
+                raise CheckpointError(f"{name}: choose a model of the list, or name one of the hub")
+            place = name
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = load(place).to(default_device())
+            self._loaded.move_to_end(name)
+            while len(self._loaded) > AT_ONCE:
+                self._loaded.popitem(last=False)
+            return self._loaded[name]

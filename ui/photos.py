@@ -1,0 +1,54 @@
+"""A visitor's photos: how they come in, and how they are shown."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import gradio as gr
+from PIL import Image, ImageOps
+
+from model.images import load_image
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
+SHOWN_SIDE = 768  # pixels: photos are brought to this for display
+
+
+def photo_input(label: str = "Photo") -> gr.Image:
+    """Upload, paste or camera. A photo that cannot be opened is one clear line."""
+    photo = gr.Image(label=label, sources=["upload", "clipboard", "webcam"], height=300)
+    # gr.Image's own answers a broken photo with "Error" and a trace in the log
+    photo.preprocess = read_upload
+    return photo
+
+
+def read_upload(payload) -> Image.Image | None:
+    """A visitor's photo through our one door, so that trouble with it is one clear line."""
+    if payload is None:
+        return None
+    try:
+        if payload.url and payload.url.startswith("data:"):
+            return load_image(base64.b64decode(payload.url.partition(",")[2]))
+        return load_image(payload.path)
+    except ValueError as error:  # ImageError, or base64 that is none
+        # the visitor knows the photo by its own name, not by that of our copy
+        name = payload.orig_name or "This photo"
+        problem = str(error).removeprefix(f"{payload.path}: ").removeprefix("image: ")
+        raise complaint(f"{name}: {problem}") from None
+
+
+def complaint(message: object) -> gr.Error:
+    """What a visitor is told in a toast. It shows HTML, and names in it may be a visitor's own."""
+    return gr.Error(html.escape(str(message)), print_exception=False)
+
+
+def shown(photo: Image.Image) -> Image.Image:
+    """The photo at the size it is shown in."""
+    return ImageOps.contain(photo, (SHOWN_SIDE, SHOWN_SIDE))
+
+
+def data_url(photo: Image.Image, quality: int = 88) -> str:
+    """The photo inside an address, so that the page need not ask for it."""
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
