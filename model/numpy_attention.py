@@ -51,6 +51,11 @@ def causal_mask(length: int) -> np.ndarray:
     return np.tril(np.ones((length, length), dtype=bool))
 
 
+def match_scores(query: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Q Kᵀ / √d, how well each query matches each key: (..., T, d), (..., S, d) -> (..., T, S)."""
+    return query @ np.swapaxes(key, -1, -2) / np.sqrt(query.shape[-1])
+
+
 def attention(
     query: np.ndarray, key: np.ndarray, value: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +69,7 @@ def attention(
     Returns:
         output (..., T, d_value) and weights (..., T, S).
     """
-    scores = query @ np.swapaxes(key, -1, -2) / np.sqrt(query.shape[-1])
+    scores = match_scores(query, key)
     if mask is not None:
         scores = np.where(mask, scores, -np.inf)
     weights = softmax(scores)
