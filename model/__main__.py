@@ -1,7 +1,6 @@
 """The command line: `python -m model caption|explain|info`."""
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from model.attention_maps import DEFAULT_METHOD, METHODS, check_method, image_sh
 from model.captioner import SHIPPED, Captioner, default_device
 from model.figures import SCALES, contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
+from model.records import csv_writer, jsonl_writer, records
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -98,12 +98,14 @@ def caption(settings: argparse.Namespace) -> int:
     captioner.options(**options)  # complains before any photo is read
     failed = False
     with _output(settings.output) as file:
-        write = {"text": _text, "jsonl": _jsonl, "csv": _csv}[settings.format](file)
+        writers = {"text": _text_writer, "jsonl": jsonl_writer, "csv": csv_writer}
+        write = writers[settings.format](file)
         for path, captions in _captioned(captioner, settings, options):
             if isinstance(captions, Exception):
                 failed = True
                 _complain(captions)
-            write(str(path), captions, captioner.name)
+            for record in records(str(path), captions, captioner.name):
+                write(record)
             file.flush()
     return int(failed)
 
@@ -135,48 +137,10 @@ def _captioned(captioner, settings, options) -> Iterator[tuple[Path, object]]:
     yield from finish()
 
 
-def _text(file: TextIO):
-    def write(path, captions, checkpoint):
-        if not isinstance(captions, Exception):
-            for caption in captions:
-                print(f"{path}: {caption.text}", file=file)
-
-    return write
-
-
-def _jsonl(file: TextIO):
-    def write(path, captions, checkpoint):
-        if isinstance(captions, Exception):
-            rows = [{"image": path, "error": str(captions)}]
-        else:
-            rows = [
-                {
-                    "image": path,
-                    "caption": caption.text,
-                    "log_probability": caption.log_probability,
-                    "words": [
-                        {"text": w.text, "probability": w.probability} for w in caption.words
-                    ],
-                    "checkpoint": checkpoint,
-                }
-                for caption in captions
-            ]
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False), file=file)
-
-    return write
-
-
-def _csv(file: TextIO):
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image", "caption", "log_probability", "error"])
-
-    def write(path, captions, checkpoint):
-        if isinstance(captions, Exception):
-            writer.writerow([path, "", "", str(captions)])
-        else:
-            for caption in captions:
-                writer.writerow([path, caption.text, f"{caption.log_probability:.4f}", ""])
+def _text_writer(file: TextIO):
+    def write(record):
+        if "error" not in record:
+            print(f"{record['image']}: {record['caption']}", file=file)
 
     return write
 
@@ -216,26 +180,7 @@ def explain(settings: argparse.Namespace) -> int:
             num_prefix_tokens=np.array(attention.num_prefix_tokens),
         )
     else:
-        words = [
-            {
-                "text": word.text,
-                "probability": word.probability,
-                "image_share": image_share(attention, (word.start, word.stop)),
-                "gain": gain,
-                "map": heatmap.tolist(),
-            }
-            for word, heatmap, gain in zip(explanation.words, maps, explanation.gains, strict=True)
-        ]
-        data = {
-            **about,
-            "log_probability": explanation.log_probability,
-            "grid_size": attention.grid_size,
-            "num_prefix_tokens": attention.num_prefix_tokens,
-            "spread": spread(maps),
-            "sinks": np.argwhere(sinks(attention)).tolist(),
-            "doubts": explanation.doubts(maps),
-            "words": words,
-        }
+        data = explanation_record(explanation, maps, about)
         output.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{explanation.text}\n{len(maps)} maps in {output}")
     for doubt in explanation.doubts(maps):
