@@ -19,6 +19,7 @@ from model.config import CaptionerConfig, CheckpointError
 from model.decoder import TextDecoder
 from model.encoder import ImageEncoder
 from model.explanation import Explanation, explain
+from model.familiarity import FAMILIARITY, Familiarity
 from model.generation import DecodingOptions, Hypothesis, generate
 from model.images import load_image
 from model.tokenizer import CaptionTokenizer
@@ -31,6 +32,9 @@ class Captioner(nn.Module):
     """An image encoder and a text decoder with all that they need to run on a photo.
 
     An "image" below is anything `load_image` takes, or the features that `encode` gave for it.
+
+    `familiarity` tells a photo unlike the training photos, where the checkpoint can: it is None
+    in one whose encoder has been changed since.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Captioner(nn.Module):
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.name = "untitled"
+        self.familiarity: Familiarity | None = None
         self.encoder = encoder or ImageEncoder(
             AutoConfig.for_model(**config.encoder), config.image_size
         )
@@ -118,10 +123,12 @@ class Captioner(nn.Module):
             raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
         captioner.name = str(name) if folder != SHIPPED else "shipped"
         _load_weights(captioner, folder / WEIGHTS)
+        captioner.familiarity = Familiarity.load(folder, config.image_width)
         return captioner.eval()
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
-        """Write `config.json`, weights, `tokenizer.json` and `preprocessor_config.json`."""
+        """Write `config.json`, weights, `tokenizer.json` and `preprocessor_config.json`, and
+        `familiarity.safetensors` if there is a familiarity."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {k: v.to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
@@ -131,6 +138,10 @@ class Captioner(nn.Module):
         self.config.save(folder)
         self.tokenizer.save(folder)
         self.image_processor.save_pretrained(folder)
+        if self.familiarity:
+            self.familiarity.save(folder)
+        else:  # what an earlier captioner left here does not fit these weights
+            (folder / FAMILIARITY).unlink(missing_ok=True)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Save and upload as a model repository; returns its address."""
@@ -265,7 +276,7 @@ def _folder(name: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", WEIGHTS]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", WEIGHTS, FAMILIARITY]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(

@@ -35,6 +35,7 @@ def average(captioners: list[Captioner], shares: list[float]) -> Captioner:
         for name in states[0]
     }
     first.load_state_dict(mean)
+    first.familiarity = None  # of its encoder before
     return first
 
 

@@ -99,6 +99,7 @@ def new_or_loaded(settings: argparse.Namespace, train: list[CaptionedImage]) -> 
     """The captioner to start from: a checkpoint, or an encoder with a decoder yet to learn."""
     if settings.checkpoint:
         captioner = Captioner.from_pretrained(settings.checkpoint)
+        captioner.familiarity = None  # of the encoder before, and of other photos
         for module in captioner.decoder.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = settings.dropout

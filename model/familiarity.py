@@ -1,0 +1,117 @@
+"""Is a photo like those that the captioner learned from? Distances of image features say so."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from model.config import CheckpointError
+
+FAMILIARITY = "familiarity.safetensors"
+
+
+def pooled(image_features: Tensor) -> Tensor:
+    """Image features (..., S, width) as one vector of length 1 a photo (..., width), in float32.
+
+    The maximum over all tokens told Flickr8k from other pictures better than their mean or CLS,
+    and so did a length of 1 (Mueller and Hein 2025, "Mahalanobis++").
+    """
+    return torch.nn.functional.normalize(image_features.float().amax(dim=-2), dim=-1)
+
+
+@dataclass
+class Familiarity:
+    """The Mahalanobis distance of a photo from the training photos (Lee et al. 2018, "A Simple
+    Unified Framework for Detecting Out-of-Distribution Samples"), and where "unlike" begins.
+
+    With `pooled` features x, their mean μ and covariance Σ over the training photos,
+    distance = √((x − μ)ᵀ Σ⁻¹ (x − μ)) = |W (x − μ)|, where WᵀW = Σ⁻¹.
+
+    Attributes:
+        mean: μ (width,).
+        whitening: W (width, width).
+        threshold: () photos farther than this are unlike the training photos.
+    """
+
+    mean: Tensor
+    whitening: Tensor
+    threshold: Tensor
+
+    @classmethod
+    def fit(cls, train: Tensor, dev: Tensor, share: float = 0.01) -> "Familiarity":
+        """From the pooled features (photos, width) of the training photos, and of others from the
+        same source, of which this share is to be above the threshold.
+
+        Raises ValueError for too few training photos, or copies of one.
+        """
+        mean, train = train.double().mean(dim=0), train.double()
+        factor, failed = torch.linalg.cholesky_ex(shrunk_covariance(train - mean))
+        if failed:
+            raise ValueError("too few training photos, or all the same")
+        eye = torch.eye(len(mean), dtype=mean.dtype)
+        whitening = torch.linalg.solve_triangular(factor, eye, upper=False)
+        fitted = cls(mean.float(), whitening.float(), torch.tensor(torch.inf))
+        fitted.threshold = fitted.distances(dev).quantile(1 - share)
+        return fitted
+
+    def distances(self, pooled_features: Tensor) -> Tensor:
+        """Pooled features (photos, width) -> distances (photos,)."""
+        return torch.linalg.vector_norm((pooled_features - self.mean) @ self.whitening.T, dim=1)
+
+    def distance(self, image_features: Tensor) -> float:
+        """The distance of one photo, given its image features (S, width)."""
+        return self.distances(pooled(image_features)[None].cpu()).item()
+
+    def unlike(self, image_features: Tensor) -> bool:
+        """Whether a photo, given its image features (S, width), is unlike the training photos."""
+        return self.distance(image_features) > self.threshold.item()
+
+    def save(self, folder: Path) -> None:
+        save_file({n: t.contiguous() for n, t in vars(self).items()}, folder / FAMILIARITY)
+
+    @classmethod
+    def load(cls, folder: Path, width: int) -> "Familiarity | None":
+        """What a checkpoint for features of this width holds; None if it holds nothing.
+
+        Raises CheckpointError for a file that does not fit.
+        """
+        path = folder / FAMILIARITY
+        if not path.exists():
+            return None
+        shapes = {"mean": (width,), "whitening": (width, width), "threshold": ()}
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise _unfit(path, f"cannot be read ({error})") from error
+        for name, shape in shapes.items():
+            if name not in tensors:
+                raise _unfit(path, f"{name} is missing")
+            if (found := tuple(tensors[name].shape)) != shape:
+                raise _unfit(path, f"{name} is {found}, not {shape}")
+            if not tensors[name].isfinite().all():
+                raise _unfit(path, f"{name} is not finite")
+        return cls(**{name: tensors[name].float() for name in shapes})
+
+
+def _unfit(path: Path, problem: str) -> CheckpointError:
+    advice = "delete it and run python -m training.familiarity again"
+    return CheckpointError(f"{path}: {problem}; {advice}")
+
+
+def shrunk_covariance(centred: Tensor) -> Tensor:
+    """The covariance (width, width) of centred rows (N, width), drawn towards a multiple of the
+    identity as far as its estimate is noisy (Ledoit and Wolf 2004, "A Well-Conditioned Estimator").
+
+    Without it, N ≤ width rows have no inverse covariance, and few more a bad one.
+    """
+    count, width = centred.shape
+    covariance = centred.T @ centred / count
+    target = covariance.trace() / width * torch.eye(width, dtype=centred.dtype)
+    # squared distances: of the covariance from the target, of one row's x xᵀ from the covariance
+    spread = (covariance - target).square().sum()
+    noise = centred.square().sum(dim=1).square().mean() - covariance.square().sum()
+    share = (noise / count / spread).clamp(max=1)
+    return share * target + (1 - share) * covariance
