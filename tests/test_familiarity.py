@@ -1,0 +1,158 @@
+"""Photos like the training photos are near, others far, and the checkpoint knows where to tell."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from model import CheckpointError, load
+from model.familiarity import FAMILIARITY, Familiarity
+from tests.test_data import flickr  # noqa: F401  (a fixture)
+from tests.test_train import settings, start  # noqa: F401  (start is a fixture)
+from tests.tiny import draw_photo, tiny_captioner
+from training.average import average
+from training.familiarity import main
+from training.train import new_or_loaded
+
+WIDTH = 32  # of the tiny captioners' features
+
+
+def vectors(count, seed, scale=1.0):
+    """Features (count, WIDTH) of which some directions vary a hundred times more than others."""
+    normal = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
+    return scale * normal * torch.logspace(-1, 1, WIDTH)
+
+
+@pytest.fixture
+def familiarity():
+    return Familiarity.fit(vectors(400, 0), vectors(200, 1))
+
+
+@pytest.fixture
+def folder(tmp_path, familiarity):
+    captioner = tiny_captioner()
+    captioner.familiarity = familiarity
+    captioner.save_pretrained(tmp_path / "captioner")
+    return tmp_path / "captioner"
+
+
+@pytest.mark.parametrize("count", [400, 10])  # more photos than dimensions, and fewer
+def test_distance_is_that_of_the_formulas(count):
+    """Ledoit and Wolf (2004), lemmas 3.2 to 3.4, and Lee et al. (2018), as they are written."""
+    train, features = vectors(count, 0).double().numpy(), vectors(6, 2)
+    centred = train - train.mean(0)
+    covariance = centred.T @ centred / count
+    m = np.trace(covariance) / WIDTH
+    d2 = ((covariance - m * np.eye(WIDTH)) ** 2).sum() / WIDTH
+    outer = [((np.outer(x, x) - covariance) ** 2).sum() / WIDTH for x in centred]
+    b2 = min(sum(outer) / count**2, d2)
+    shrunk = b2 / d2 * m * np.eye(WIDTH) + (d2 - b2) / d2 * covariance
+    x = features.numpy().max(axis=0)
+    x = x / np.linalg.norm(x) - train.mean(0)
+    expected = np.sqrt(x @ np.linalg.inv(shrunk) @ x)
+    found = Familiarity.fit(vectors(count, 0), vectors(5, 1)).distance(features)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_threshold_is_a_quantile_of_other_photos(familiarity):
+    dev = vectors(200, 1)
+    assert (familiarity.distances(dev) > familiarity.threshold).sum() == 2  # one in a hundred
+    assert (familiarity.distances(vectors(1000, 3)) > familiarity.threshold).float().mean() < 0.05
+    # as long as the others, but along directions in which the training photos hardly vary
+    strange = vectors(100, 4).flip(1)
+    assert (familiarity.distances(strange) > familiarity.threshold).all()
+
+
+def test_same_photos_have_no_distance():
+    for count in (1, 3):
+        with pytest.raises(ValueError, match="too few training photos, or all the same"):
+            Familiarity.fit(torch.ones(count, WIDTH), vectors(5, 1))
+
+
+def test_the_command_tells_strange_photos_from_the_photos_of_a_folder(
+    flickr,  # noqa: F811
+    start,  # noqa: F811
+    capsys,
+):
+    colours = np.random.default_rng(0).integers(0, 256, (60, 3)).tolist()
+    names = [f"{i}.jpg" for i in range(60)]
+    for name, colour in zip(names, colours, strict=True):
+        draw_photo(60, 60, tuple(colour)).save(flickr / "images" / name)
+    (flickr / "Flickr8k.token.txt").write_text("".join(f"{n}#0\ta dog\n" for n in names))
+    (flickr / "Flickr_8k.trainImages.txt").write_text("\n".join(names[:40]))
+    (flickr / "Flickr_8k.devImages.txt").write_text("\n".join(names[40:]))
+    assert load(start).familiarity is None
+    assert main(["--data", str(flickr), "--checkpoint", str(start)]) == 0
+    assert "1 of 20 dev photos lie farther than" in capsys.readouterr().out
+    captioner = load(start)
+    like, noise = draw_photo(60, 60, (90, 90, 200)), np.random.default_rng(1)
+    strange = noise.integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    like, strange = captioner.encode([like, strange])
+    assert not captioner.familiarity.unlike(like) and captioner.familiarity.unlike(strange)
+    assert captioner.familiarity.distance(strange) > 2 * captioner.familiarity.distance(like)
+    # the same command again, on the checkpoint that has one
+    before = (start / FAMILIARITY).read_bytes()
+    assert main(["--data", str(flickr), "--checkpoint", str(start)]) == 0
+    assert (start / FAMILIARITY).read_bytes() == before
+
+
+def test_the_command_fails_in_one_line(flickr, start, tmp_path, capsys):  # noqa: F811
+    for data, checkpoint, message in (
+        (flickr, tmp_path / "nowhere", "no such checkpoint folder"),
+        (flickr, "someone/captioner", "no such checkpoint folder"),  # it could not be written to
+        (tmp_path / "nothing", start, "found neither Flickr8k.token.txt"),
+    ):
+        assert main(["--data", str(data), "--checkpoint", str(checkpoint)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert not (start / FAMILIARITY).exists()
+
+
+# --- in a checkpoint -----------------------------------------------------------------------------
+
+
+def test_saved_is_loaded(folder, familiarity):
+    found = load(folder).familiarity
+    for name, tensor in vars(familiarity).items():
+        assert torch.equal(getattr(found, name), tensor)
+    features = vectors(6, 5)
+    assert found.distance(features) == pytest.approx(familiarity.distance(features))
+    assert type(found.unlike(features)) is bool
+
+
+def test_one_that_was_there_before_does_not_stay(folder):
+    tiny_captioner(seed=1).save_pretrained(folder)
+    assert not (folder / FAMILIARITY).exists() and load(folder).familiarity is None
+
+
+def test_training_and_averaging_drop_it(folder, flickr, tmp_path):  # noqa: F811
+    assert load(folder).familiarity is not None
+    assert new_or_loaded(settings(flickr, folder, tmp_path / "run"), []).familiarity is None
+    assert average([load(folder), load(folder)], [1, 1]).familiarity is None
+
+
+def change(**tensors):
+    def spoil(path):
+        save_file({**load_file(path), **tensors}, path)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda p: p.write_bytes(b""), "cannot be read"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-9]), "cannot be read"),
+        (lambda p: (p.unlink(), p.mkdir()), "cannot be read"),
+        (change(mean=torch.zeros(3)), r"mean is \(3,\), not \(32,\)"),
+        (change(whitening=torch.zeros(32)), r"whitening is \(32,\), not \(32, 32\)"),
+        (change(threshold=torch.zeros(1)), r"threshold is \(1,\), not \(\)"),
+        (lambda p: save_file({"mean": torch.zeros(32)}, p), "whitening is missing"),
+        (change(threshold=torch.tensor(torch.nan)), "threshold is not finite"),
+    ],
+)
+def test_a_spoilt_file_is_one_clear_line(folder, spoil, message):
+    spoil(folder / FAMILIARITY)
+    with pytest.raises(CheckpointError, match=f"{FAMILIARITY}: .*{message}.*; delete it") as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
