@@ -10,11 +10,11 @@ from typing import TextIO
 
 import numpy as np
 
-from model.attention_maps import DEFAULT_METHOD, METHODS, check_method, image_share, sinks, spread
+from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.captioner import SHIPPED, Captioner, default_device
 from model.figures import SCALES, contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
-from model.records import csv_writer, jsonl_writer, records
+from model.records import csv_writer, explanation_record, jsonl_writer, records
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -127,6 +127,11 @@ class Method:
         """Whether the encoder has to run again: the photo's features are not enough."""
         return self.needs in ("rollout", "occlusion")
 
+    @property
+    def has_layers(self) -> bool:
+        """Whether there are layers and heads to choose from."""
+        return self.needs != "occlusion"
+
 
 METHODS = {
     "attention": Method(raw_attention),

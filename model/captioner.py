@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor
 from transformers.initialization import no_init_weights
 
+from model.alternatives import Alternative, alternatives
 from model.attention_maps import DEFAULT_METHOD
 from model.caption import Caption, with_probabilities
 from model.config import CaptionerConfig, CheckpointError
@@ -201,24 +202,47 @@ class Captioner(nn.Module):
             chosen["num_beams"] = max(usual, chosen.get("num_captions", 1))
         return DecodingOptions.create(**chosen)
 
-    def caption(self, image: Any, **options: Any) -> Caption:
-        """The best caption of one image. Options: see `DecodingOptions`."""
-        return self.captions([image], **options)[0][0]
+    def caption(self, image: Any, *, prefix: str = "", **options: Any) -> Caption:
+        """The best caption of one image. Options: see `DecodingOptions`.
 
-    def captions(self, images: Sequence[Any] | Tensor, **options: Any) -> list[list[Caption]]:
+        prefix: words that the caption begins with; the model writes the rest.
+        """
+        return self.captions([image], prefix=prefix, **options)[0][0]
+
+    def captions(
+        self, images: Sequence[Any] | Tensor, *, prefix: str = "", **options: Any
+    ) -> list[list[Caption]]:
         """For each image of a batch its `num_captions` captions, best first."""
         if not len(images):
             return []
-        *_, results = self._generate(images, **options)
+        *_, results = self._generate(images, prefix, **options)
         return [[self._caption(h) for h in image] for image in results]
 
-    def stream(self, image: Any, **options: Any) -> Iterator[Caption]:
+    def stream(self, image: Any, *, prefix: str = "", **options: Any) -> Iterator[Caption]:
         """The leading hypothesis after every step; the last is what `caption` returns.
 
         With beams a later hypothesis may revise the words of an earlier one.
         """
-        for results in self._generate([image], **options):
-            yield self._caption(results[0][0])
+        for captions in self.stream_captions(image, prefix=prefix, **options):
+            yield captions[0]
+
+    def stream_captions(
+        self, image: Any, *, prefix: str = "", **options: Any
+    ) -> Iterator[list[Caption]]:
+        """As `stream`, with the `num_captions` leading hypotheses after every step."""
+        for results in self._generate([image], prefix, **options):
+            yield [self._caption(hypothesis) for hypothesis in results[0]]
+
+    def alternatives(
+        self, image: Any, caption: Caption | str, count: int = 4
+    ) -> list[list[Alternative]]:
+        """For each word of a caption, or of any sentence, the likeliest other words at its
+        place, best first.
+
+        A runner-up is one of the `count` likeliest other tokens, followed by the likeliest
+        pieces until the word is whole; its probability is the product over them.
+        """
+        return alternatives(self, self._features([image])[0], caption, count)
 
     def explain(
         self, image: Any, caption: Caption | str, *, methods: Sequence[str] = (DEFAULT_METHOD,)
@@ -240,11 +264,14 @@ class Captioner(nn.Module):
             return torch.stack(list(images))
         return self.encode(images)
 
-    def _generate(self, images: Sequence[Any] | Tensor, **options: Any):
+    def _generate(self, images: Sequence[Any] | Tensor, prefix: str, **options: Any):
         chosen = self.options(**options)
         with torch.inference_mode():
             cache = self.decoder.look_at(self._features(images))
-        return generate(self.decoder, cache, self.tokenizer.start, self.tokenizer.end, chosen)
+        begun, _ = self.tokenizer.encode(prefix)
+        return generate(
+            self.decoder, cache, self.tokenizer.start, self.tokenizer.end, chosen, begun
+        )
 
     def _caption(self, hypothesis: Hypothesis) -> Caption:
         tokens, log_probabilities = hypothesis

@@ -92,7 +92,7 @@ def explain(
     """See `Captioner.explain`."""
     chosen = [METHODS[check_method(name)] for name in methods]
     needs = {method.needs for method in chosen}
-    tokens, words = _sentence(captioner, caption)
+    tokens, words = read_sentence(captioner, caption)
     if isinstance(image, Tensor):
         if missing := {method.needs for method in chosen if method.needs_photo}:
             raise ValueError(f"{' and '.join(sorted(missing))} need the photo, not its features")
@@ -131,7 +131,7 @@ def explain(
     )
 
 
-def _sentence(captioner: Captioner, caption: Caption | str) -> tuple[list[int], list]:
+def read_sentence(captioner: Captioner, caption: Caption | str) -> tuple[list[int], list]:
     """Tokens with the end token, and words."""
     if isinstance(caption, str):
         tokens, words = captioner.tokenizer.encode(caption)

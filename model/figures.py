@@ -6,13 +6,14 @@ Darkening reads on any photo, in grey print and for every kind of colour vision.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from model.explanation import Explanation
+from model.attention_maps import METHODS
+from model.explanation import Explanation, same_for_all
 
 SHADE = (10, 12, 16)  # a soft black
 SCALES = ("word", "shared")
@@ -45,22 +46,24 @@ def contact_sheet(
     """The photo, one overlay a word with the word and its probability beneath, and the settings.
 
     maps: of the words, from `Explanation.heatmaps`.
-    settings: for the small print. `scale` "word" makes the brightest patch of each map as bright
-        as the photo, "shared" that of all maps.
+    settings: for the small print; needs `method`. `scale` "word" makes the brightest patch of
+        each map as bright as the photo, "shared" that of all maps.
     side: pixels of a cell's longer side.
     """
     photo = ImageOps.contain(photo, (side, side))
     peak = max(float(m.max()) for m in maps) if settings.get("scale") == "shared" else None
     cells = [(photo, "photo")]
     for word, heatmap in zip(explanation.words, maps, strict=True):
-        cells.append((overlay(photo, heatmap, peak), f"{word.text}  {word.probability:.0%}"))
+        # a word that the user typed may be as good as impossible, but not impossible
+        likely = f"{word.probability:.0%}" if word.probability >= 0.005 else "<1%"
+        cells.append((overlay(photo, heatmap, peak), f"{word.text}  {likely}"))
     columns = min(5, len(cells))
     gap, text_height = 10, 24
     cell_width, cell_height = photo.width + gap, photo.height + text_height + gap
     rows = -(-len(cells) // columns)
     width = columns * cell_width + gap
     font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
-    print_lines = _small_print(settings, width - 2 * gap, small)
+    print_lines = small_print(settings, same_for_all(maps), width - 2 * gap, small)
     sheet = Image.new("RGB", (width, rows * cell_height + gap + 15 * len(print_lines)), "white")
     draw = ImageDraw.Draw(sheet)
     for i, (picture, text) in enumerate(cells):
@@ -74,19 +77,25 @@ def contact_sheet(
     return sheet
 
 
-def _small_print(settings: Mapping[str, Any], width: int, font) -> list[str]:
-    """What the maps were made with, in lines that fit."""
+def small_print(settings: Mapping[str, Any], doubt: str | None, width: int, font) -> list[str]:
+    """What the maps were made with, and why not to believe them, in lines that fit."""
 
-    def told(value: Any) -> str:
-        many = isinstance(value, (list, tuple))
-        return " ".join(str(v) for v in value) if many else str(value)
+    def told(name: str) -> str:
+        value = settings.get(name)
+        chosen = value if isinstance(value, (list, tuple)) else [value]
+        return "all" if value is None else ", ".join(str(v) for v in chosen)
 
-    shown = {"layer": "all", "head": "all"} | {k: v for k, v in settings.items() if v is not None}
-    wanted = ("method", "layer", "head", "scale", "mask_sinks", "checkpoint")
-    parts = [f"{name.replace('_', ' ')}: {told(shown[name])}" for name in wanted if name in shown]
+    parts = [f"method: {settings['method']}"]
+    if METHODS[settings["method"]].has_layers:
+        parts += [f"{name}: {told(name)}" for name in ("layer", "head")]
+    parts += [f"{name}: {settings[name]}" for name in ("scale", "checkpoint") if name in settings]
+    if settings.get("mask_sinks"):
+        parts.append("sinks left out")
+    if doubt:
+        parts.append(doubt)
     lines = [""]
     for part in parts:
-        longer = f"{lines[-1]}   {part}".strip()
+        longer = f"{lines[-1]}  |  {part}" if lines[-1] else part
         if lines[-1] and font.getlength(longer) > width:
             lines.append(part)
         else:
@@ -94,7 +103,7 @@ def _small_print(settings: Mapping[str, Any], width: int, font) -> list[str]:
     return lines
 
 
-def save_figure(sheet: Image.Image, path: str | Path, settings: dict) -> None:
+def save_figure(sheet: Image.Image, path: str | Path | BinaryIO, settings: dict) -> None:
     """Write a PNG that carries what it was made with in its metadata (key "captionlens")."""
     information = PngInfo()
     information.add_itxt("captionlens", json.dumps(settings, ensure_ascii=False))

@@ -6,7 +6,7 @@ and stop when nothing that is still open can change the result. Each yields afte
 that a caller can show the caption as it grows; the last value is the result.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -96,30 +96,60 @@ class Hypothesis(NamedTuple):
         return sum(self.log_probabilities) / len(self.tokens) ** length_penalty
 
 
+def last_token(hypothesis: Hypothesis, start: int) -> int:
+    """The token that the next one follows."""
+    return hypothesis.tokens[-1] if hypothesis.tokens else start
+
+
 # For each image of the batch its hypotheses, best first.
 Ranked = list[list[Hypothesis]]
 
 
 def generate(
-    decoder: TextDecoder, cache: Cache, start: int, end: int, options: DecodingOptions
+    decoder: TextDecoder,
+    cache: Cache,
+    start: int,
+    end: int,
+    options: DecodingOptions,
+    prefix: Sequence[int] = (),
 ) -> Iterator[Ranked]:
     """Caption the images behind `cache`; yields the leading hypotheses after every step.
 
     Args:
         cache: from `decoder.look_at(image_features)`.
         start, end: ids of the tokens that begin and end a caption.
+        prefix: the caption's first tokens, given instead of chosen.
 
-    Raises ValueError when `max_length` is more than the decoder has positions for.
+    Raises ValueError when `max_length` is more than the decoder has positions for, or the prefix
+    is longer than `max_length`.
     """
     if options.max_length > decoder.max_length - 1:
         raise ValueError(
             f"max_length {options.max_length} is more than this captioner's "
             f"{decoder.max_length - 1} tokens"
         )
+    if len(prefix) > options.max_length:
+        raise ValueError(
+            f"the beginning has {len(prefix)} tokens, more than max_length {options.max_length}"
+        )
     choose = _beam_search
     if options.sample or options.num_beams == 1:
         choose = _one_by_one
-    return choose(decoder, cache, start, end, options)
+    begun, cache = read([start, *prefix], decoder, cache)
+    return choose(decoder, cache, begun, start, end, options)
+
+
+@torch.inference_mode()
+def read(tokens: list[int], decoder: TextDecoder, cache: Cache) -> tuple[list[Hypothesis], Cache]:
+    """Every image's caption begun with tokens[1:]; the last is left for the first step to read."""
+    num_images = len(cache[0].cross_attn.keys)
+    if len(tokens) == 1:
+        return [Hypothesis()] * num_images, cache
+    ids = torch.tensor(tokens, device=cache[0].cross_attn.keys.device)
+    output = decoder(ids[:-1].expand(num_images, -1), cache)
+    rated = output.logits.float().log_softmax(dim=-1)
+    said = rated.gather(2, ids[1:].expand(num_images, -1)[..., None])[..., 0].tolist()
+    return [Hypothesis(tuple(tokens[1:]), tuple(image)) for image in said], output.cache
 
 
 @torch.inference_mode()
@@ -171,11 +201,16 @@ def forbid(
 
 
 def _one_by_one(
-    decoder: TextDecoder, cache: Cache, start: int, end: int, options: DecodingOptions
+    decoder: TextDecoder,
+    cache: Cache,
+    begun: list[Hypothesis],
+    start: int,
+    end: int,
+    options: DecodingOptions,
 ) -> Iterator[Ranked]:
     """Greedy and sampling: each hypothesis grows on its own, a token a step."""
-    num_images, group = len(cache[0].cross_attn.keys), options.num_captions
-    results: Ranked = [[Hypothesis()] * group for _ in range(num_images)]
+    num_images, group = len(begun), options.num_captions
+    results: Ranked = [[hypothesis] * group for hypothesis in begun]
     generators = [torch.Generator() for _ in results]
     for generator in generators:
         if options.seed is None:
@@ -183,7 +218,9 @@ def _one_by_one(
         else:
             generator.manual_seed(options.seed)
     running = list(range(num_images))
-    last_tokens = [start] * (num_images * group)
+    last_tokens = [last_token(h, start) for image in results for h in image]
+    if begun[0].tokens:
+        cache = select(cache, [image for image in running for _ in range(group)])
     while running:
         log_probabilities, cache = step(decoder, last_tokens, cache)
         # Rows that have ended stay, unread, until all of their image have: rows per image
@@ -230,14 +267,19 @@ def _draw(log_probabilities: Tensor, options: DecodingOptions, generator: torch.
 
 
 def _beam_search(
-    decoder: TextDecoder, cache: Cache, start: int, end: int, options: DecodingOptions
+    decoder: TextDecoder,
+    cache: Cache,
+    begun: list[Hypothesis],
+    start: int,
+    end: int,
+    options: DecodingOptions,
 ) -> Iterator[Ranked]:
     """The `num_beams` likeliest beginnings grow side by side, those that end are set aside.
 
     An image is done when no open beam could still reach a better score than the captions found,
     so more patience would change nothing.
     """
-    num_images, num_beams = len(cache[0].cross_attn.keys), options.num_beams
+    num_images, num_beams = len(begun), options.num_beams
 
     def rank(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
         alive = [h for h in hypotheses if h.log_probabilities[-1] > float("-inf")]
@@ -245,10 +287,10 @@ def _beam_search(
         return alive[: options.num_captions]
 
     ended: Ranked = [[] for _ in range(num_images)]
-    beams: Ranked = [[Hypothesis()] for _ in range(num_images)]
+    beams: Ranked = [[hypothesis] for hypothesis in begun]
     running = list(range(num_images))
     while running:
-        last_tokens = [h.tokens[-1] if h.tokens else start for i in running for h in beams[i]]
+        last_tokens = [last_token(h, start) for i in running for h in beams[i]]
         log_probabilities, cache = step(decoder, last_tokens, cache)
         group = len(last_tokens) // len(running)
         hypotheses = [h for image in running for h in beams[image]]

@@ -97,6 +97,11 @@ class CaptionTokenizer:
             tokens += pieces
         return tokens, words
 
+    def follows_a_word(self, token: int) -> bool:
+        """Whether the word before this token is whole: a space, a mark or the end comes next."""
+        piece = self.tokenizer.id_to_token(token) or ""
+        return token == self.end or piece.startswith(SPACE) or not piece.strip(PUNCTUATION)
+
     def words(self, tokens: Sequence[int]) -> list[Word]:
         """Group tokens (without start and end) into words; sub-word pieces are joined.
 

@@ -1,8 +1,7 @@
 """The page as its visitors see it: in a real browser, with a tiny captioner."""
 
-import importlib
+import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -10,25 +9,15 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from model.caption import CaptionWord
-from model.explanation import SAME_FOR_ALL
+from model import load
 from tests.tiny import draw_photo, tiny_captioner
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WORDS = "#words .token"
+WORDS = "#caption-lens .word"
+DONE = "#caption-lens .lens[data-state=done]:not(.busy)"
 
 pytestmark = pytest.mark.browser
 
@@ -77,85 +66,199 @@ def address(checkpoint, tmp_path_factory):
         log.close()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not shutil.which(CHROMIUM):
-        if os.environ.get("CI"):
-            pytest.fail(f"{CHROMIUM} is missing, and CI must run the browser tests")
-        pytest.skip(f"{CHROMIUM} is missing; install Debian's chromium to run the browser tests")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+class Visit:
+    """A visitor's page, with what it asked for and what went wrong in it."""
+
+    def __init__(self, browser, address, **options):
+        self.page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.page.set_default_timeout(60_000)
+        self.address, self.requests, self.errors = address, [], []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(address)
+        self.page.wait_for_selector("input[type=file]", state="attached")
+
+    def close(self):
+        outside = [u for u in self.requests if not u.startswith((self.address, "data:", "blob:"))]
+        assert not outside, "the page asked other hosts"
+        assert not self.errors
+        self.page.close()
 
 
 @pytest.fixture
-def page(browser, address):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
-    requested = []
-    page.on("request", lambda request: requested.append(request.url))
-    page.goto(address)
-    page.wait_for_selector("input[type=file]", state="attached")
-    yield page
-    outside = [url for url in requested if not url.startswith((address, "data:", "blob:"))]
-    assert not outside, "the page asked other hosts"
-    page.close()
+def visit(browser, address):
+    visit = Visit(browser, address)
+    yield visit
+    visit.close()
+
+
+@pytest.fixture
+def page(visit):
+    return visit.page
 
 
 def upload(page, path):
-    page.set_input_files("input[type=file]", path)
-
-
-def map_source(page):
-    return page.get_attribute("#map img", "src")
+    page.locator("input[type=file]").first.set_input_files(path)
 
 
 def wait_for_caption(page):
-    """Until the caption is whole: then the map is there."""
-    page.wait_for_selector("#map img")
+    """Until the caption is whole; gives its words."""
+    page.wait_for_selector(DONE)
     return [word.inner_text().strip() for word in page.query_selector_all(WORDS)]
 
 
-def test_photo_to_caption_to_map(page, tmp_path):
-    draw_photo(320, 120).save(tmp_path / "wide.png")
+def overlay(page):
+    """The map that is drawn over the photo."""
+    return page.evaluate("document.querySelector('#caption-lens .stage canvas').toDataURL()")
+
+
+def test_photo_to_caption_to_map(visit, checkpoint, tmp_path):
+    page = visit.page
+    photo = draw_photo(320, 120)
+    photo.save(tmp_path / "wide.png")
     upload(page, tmp_path / "wide.png")
     words = wait_for_caption(page)
-    assert len(words) >= 2 and all(words)
-
+    captioner = load(checkpoint)
+    assert " ".join(words) == captioner.caption(photo).text
+    asked = len(visit.requests)
     seen = set()
     for index in (0, len(words) - 1):
-        before = map_source(page)
-        page.locator(WORDS).nth(index).click()
-        # what is said belongs to the word that was clicked...
-        page.wait_for_function(
-            "word => document.querySelector('#fact').innerText.startsWith('“' + word + '”')",
-            arg=words[index],
+        taken = page.evaluate(
+            "word => { const start = performance.now(); word.click();"
+            " return performance.now() - start }",
+            page.locator(WORDS).nth(index).element_handle(),
         )
-        # ...and the picture comes with it, unless it was this word's already
-        page.wait_for_function(
-            "([before, seen]) => { const img = document.querySelector('#map img');"
-            "  return img.complete && img.naturalWidth && (img.src !== before || seen) }",
-            arg=[before, index == 0],
-        )
-        seen.add(map_source(page))
+        assert page.locator(WORDS).nth(index).get_attribute("aria-pressed") == "true"
+        assert page.locator("#caption-lens h3").inner_text().startswith(f"“{words[index]}” ")
+        seen.add(overlay(page))
+        assert taken < 100, "choosing a word is instant"
     assert len(seen) == 2, "choosing another word must change the map"
-
-    width, height = page.evaluate(
-        "() => { const i = document.querySelector('#map img');"
+    assert len(visit.requests) == asked, "choosing a word asks nobody"
+    size = page.evaluate(
+        "() => { const i = document.querySelector('#caption-lens .stage img');"
         " return [i.naturalWidth, i.naturalHeight] }"
     )
-    assert width / height == pytest.approx(320 / 120, rel=0.02)
+    assert size[0] / size[1] == pytest.approx(320 / 120, rel=0.02)
+
+
+def test_keyboard_alone(page, tmp_path):
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    words = wait_for_caption(page)
+    page.locator(f"{WORDS}[aria-pressed=true]").focus()
+    page.keyboard.press("Home")
+    for word in words[:3]:
+        assert page.evaluate("document.activeElement.textContent") == word
+        assert page.locator("#caption-lens h3").inner_text().startswith(f"“{word}”")
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")  # on to the runners-up: the words are one stop
+    assert page.evaluate("!!document.activeElement.closest('.instead')")
+    before = page.inner_text("#caption-lens .hear")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "before => document.querySelector('#caption-lens .hear').textContent.startsWith('Caption')"
+        " && document.querySelector('#caption-lens .hear').textContent !== before",
+        arg=before,
+    )
+
+
+def test_a_runner_up_is_continued_from(page, checkpoint, tmp_path):
+    photo = draw_photo(90, 70)
+    photo.save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    words = wait_for_caption(page)
+    page.locator(WORDS).nth(1).click()
+    other = page.locator("#caption-lens .instead button").first
+    prefix = f"{words[0]} {other.inner_text()}"
+    other.click()
+    page.wait_for_function(
+        "prefix => document.querySelector('#caption-lens .hear').textContent"
+        ".startsWith('Caption: ' + prefix)",
+        arg=prefix,
+    )
+    captioner = load(checkpoint)
+    expected = captioner.caption(photo, prefix=prefix).text
+    assert page.inner_text("#caption-lens .hear") == f"Caption: {expected}"
+
+
+def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    wait_for_caption(page)
+    maps = [overlay(page)]
+    for name, value in (("layer", "1"), ("head", "0"), ("method", "occlusion")):
+        page.select_option(f"#caption-lens [name={name}]", value)
+        page.wait_for_selector(DONE)
+        page.wait_for_function(
+            "before => before !=="
+            " document.querySelector('#caption-lens .stage canvas').toDataURL()",
+            arg=maps[-1],
+        )
+        maps.append(overlay(page))
+    assert page.locator("#caption-lens [name=layer]").is_disabled(), "occlusion has no layers"
+    page.get_by_text("Options", exact=True).click()
+    page.get_by_label("number input for Captions side by side").fill("3")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Caption", exact=True).click()
+    page.wait_for_selector("#caption-lens .captions button")
+    several = page.locator("#caption-lens .captions button")
+    assert several.count() == 3
+    text = several.nth(2).locator("b").inner_text()
+    several.nth(2).click()
+    page.wait_for_function(
+        "text => document.querySelector('#caption-lens .hear').textContent === 'Caption: ' + text",
+        arg=text,
+    )
+    assert several.nth(2).get_attribute("aria-pressed") == "true"
+
+
+def test_figure_and_data_are_saved(page, tmp_path):
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    words = wait_for_caption(page)
+    with page.expect_download() as download:
+        page.click("#caption-lens [name=png]")
+    download.value.save_as(tmp_path / "figure.png")
+    about = json.loads(Image.open(tmp_path / "figure.png").text["captionlens"])
+    assert about["text"] == " ".join(words) and about["method"] == "gradient"
+    with page.expect_download() as download:
+        page.click("#caption-lens [name=json]")
+    download.value.save_as(tmp_path / "data.json")
+    data = json.loads((tmp_path / "data.json").read_text())
+    assert [word["text"] for word in data["words"]] == words and data["words"][0]["map"]
+
+
+def test_a_sentence_of_ones_own(page, tmp_path):
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    words = wait_for_caption(page)
+    page.get_by_role("tab", name="Explain my sentence").click()
+    sentence = page.get_by_label("Your sentence")
+    page.wait_for_function(
+        "text => document.querySelector('#explain-sentence textarea, #explain-sentence input')"
+        ".value === text",
+        arg=" ".join(words),
+    )  # photo and caption come along
+    sentence.fill("a <img src=x onerror=alert(1)> runs")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.wait_for_selector("#explain-lens .lens[data-state=done]")
+    shown = [w.inner_text() for w in page.query_selector_all("#explain-lens .word")]
+    assert shown == ["a", "<img", "src=x", "onerror=alert(1)>", "runs"], "words are text"
+    assert not page.query_selector("#explain-lens .words img")
+    sentence.fill("   ")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    assert "no word to explain" in page.wait_for_selector(".toast-body").inner_text()
 
 
 def test_a_file_that_is_no_photo(page, tmp_path):
-    (tmp_path / "notes.jpg").write_text("not a photo")
-    upload(page, tmp_path / "notes.jpg")
+    name = "<u>x<-u>.jpg"  # a name is text; gradio itself drops the slash that would end it
+    (tmp_path / name).write_text("not a photo")
+    upload(page, tmp_path / name)
     toast = page.wait_for_selector(".toast-body")
     text = toast.inner_text()
-    assert "notes.jpg: not an image that can be opened" in text
+    assert f"{name}: not an image that can be opened" in text
     assert "Traceback" not in text and "/tmp" not in text
+    assert not page.query_selector(".toast-body u")
     # and the page goes on: what cannot be shown is gone, and the box takes another photo
     page.wait_for_selector("input[type=file]", state="attached")
     page.wait_for_function("!document.querySelector('[data-testid=status-tracker]:not(.hide)')")
@@ -164,40 +267,15 @@ def test_a_file_that_is_no_photo(page, tmp_path):
     assert wait_for_caption(page)
 
 
-def test_a_word_is_text(checkpoint, monkeypatch):
-    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
-    app = importlib.import_module("app")
-    word = CaptionWord("<b>*x*</b>", 0.001, 0, 1)
-    shown, fact = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [0.998], [None], None).shown(
-        0
-    )
-    assert shown.size == draw_photo().size
-    assert fact.startswith("“&lt;b&gt;*x*&lt;/b&gt;”: the model gave this word less than 1%. 100%")
-    needless = "“<b>*x*</b>” hardly needs the photo"
-    same = app.Reading(draw_photo(), [word], [np.ones((2, 3))], [1.0], [needless], SAME_FOR_ALL)
-    _, fact = same.shown(0)
-    assert "&lt;b&gt;*x*&lt;/b&gt;” hardly needs the photo" in fact and "<b>" not in fact
-    assert fact.endswith("they show one place for all of them.")
-
-
-def test_a_new_caption_begins_without_the_maps_of_the_last(checkpoint, monkeypatch):
-    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
-    app = importlib.import_module("app")
-    words, seen, _, reading = next(app.caption_photo(draw_photo(), 1))
-    assert (words, seen, reading) == ([], None, None)
-
-
-def test_each_word_is_shown_with_its_own_map(checkpoint, monkeypatch):
-    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(checkpoint))
-    app = importlib.reload(importlib.import_module("app"))
-    photo = draw_photo(90, 60)
-    explanation = app.captioner.explain(photo, "a dog runs")
-    reading = app.Reading.of(photo, explanation)
-    for i, word in enumerate(("a", "dog", "runs")):
-        shown, fact = reading.shown(i)
-        expected = app.overlay(app.ImageOps.contain(photo, (768, 768)), explanation.heatmap(i))
-        np.testing.assert_array_equal(np.asarray(shown), np.asarray(expected))
-        assert fact.startswith(f"“{word}”")
+def test_a_model_that_cannot_be_had(page, tmp_path):
+    box = page.get_by_label("Model")
+    box.fill("/etc")
+    page.keyboard.press("Enter")
+    text = page.wait_for_selector(".toast-body").inner_text()
+    assert "/etc: choose a model of the list, or name one of the hub" in text
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    assert wait_for_caption(page), "the one before is back"
 
 
 def test_a_bad_checkpoint_is_one_line(tmp_path):
@@ -210,34 +288,14 @@ def test_a_bad_checkpoint_is_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_name_is_text(page, tmp_path):
-    name = "<u>x<-u>.jpg"  # gradio itself drops the slash that would end the element
-    (tmp_path / name).write_text("not a photo")
-    upload(page, tmp_path / name)
-    assert name in page.wait_for_selector(".toast-body").inner_text()
-    assert not page.query_selector(".toast-body u")
-
-
 def test_taking_the_photo_away_clears_the_page(page, tmp_path):
     draw_photo().save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     wait_for_caption(page)
-    page.get_by_label("Remove Image").click()
-    page.wait_for_selector("#map img", state="detached")
+    page.get_by_label("Remove Image").first.click()
+    page.wait_for_selector("#caption-lens .lens[data-state=empty]")
     page.wait_for_selector(WORDS, state="detached")
     assert not page.query_selector(".toast-body")
-
-
-def test_the_endpoint_gives_the_text(address, tmp_path):
-    gradio_client = pytest.importorskip("gradio_client")
-    draw_photo().save(tmp_path / "photo.png")
-    (tmp_path / "notes.jpg").write_text("not a photo")
-    client = gradio_client.Client(address, verbose=False)
-    photo = gradio_client.handle_file(tmp_path / "photo.png")
-    text = client.predict(photo, 3, api_name="/caption")
-    assert isinstance(text, str) and text
-    with pytest.raises(gradio_client.exceptions.AppError, match="notes.jpg: not an image"):
-        client.predict(gradio_client.handle_file(tmp_path / "notes.jpg"), 3, api_name="/caption")
 
 
 def test_button_without_a_photo_and_a_photo_on_its_side(page, tmp_path):
@@ -248,9 +306,8 @@ def test_button_without_a_photo_and_a_photo_on_its_side(page, tmp_path):
     draw_photo(120, 40).save(tmp_path / "turned.jpg", exif=exif)
     upload(page, tmp_path / "turned.jpg")
     wait_for_caption(page)
-    page.wait_for_function("document.querySelector('#map img').naturalWidth")
     width, height = page.evaluate(
-        "() => { const i = document.querySelector('#map img');"
+        "() => { const i = document.querySelector('#caption-lens .stage img');"
         " return [i.naturalWidth, i.naturalHeight] }"
     )
     assert (width, height) == (256, 768)
@@ -260,29 +317,80 @@ def test_visitors_do_not_see_each_other(browser, page, address, tmp_path):
     draw_photo().save(tmp_path / "mine.png")
     upload(page, tmp_path / "mine.png")
     wait_for_caption(page)
-    other = browser.new_page()
-    other.goto(address)
-    other.wait_for_selector("input[type=file]", state="attached")
-    assert not other.query_selector("#map img") and not other.query_selector_all(WORDS)
+    other = Visit(browser, address)
+    assert not other.page.query_selector(DONE) and not other.page.query_selector_all(WORDS)
     draw_photo(50, 90, (0, 0, 250)).save(tmp_path / "theirs.png")
-    upload(other, tmp_path / "theirs.png")
-    wait_for_caption(other)
-    # the first visitor's words still bring the first visitor's photo
-    page.locator(WORDS).last.click()
-    page.wait_for_function("document.querySelector('#map img').naturalWidth")
-    assert page.evaluate("document.querySelector('#map img').naturalWidth") == 768
+    upload(other.page, tmp_path / "theirs.png")
+    wait_for_caption(other.page)
+    # what the first visitor asks next is still about the first visitor's photo
+    page.select_option("#caption-lens [name=layer]", "1")
+    page.wait_for_selector(DONE)
+    assert page.evaluate("document.querySelector('#caption-lens .stage img').naturalWidth") == 768
     other.close()
 
 
 def test_an_example_is_one_click(page):
-    page.locator("button.gallery-item, .gallery-item").first.click()
+    page.get_by_role("button", name="cat").click()
     assert wait_for_caption(page)
 
 
-def test_on_a_phone_the_caption_comes_first_and_nothing_overflows(page, tmp_path):
-    page.set_viewport_size({"width": 390, "height": 844})
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_and_a_reader(browser, address, tmp_path, dark):
+    """At phone width nothing overflows and the caption comes first; axe finds nothing serious."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    visit = Visit(
+        browser,
+        address + ("/?__theme=dark" if dark else ""),
+        viewport={"width": 390, "height": 844},
+    )
+    visit.address = address
+    page = visit.page
     draw_photo(300, 200).save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     wait_for_caption(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.locator("#words").bounding_box()["y"] < 844 / 2, "the caption comes first"
+    assert page.locator("#caption-lens .words").bounding_box()["y"] < 844 / 2
+    tabs = ["Caption", "Explain my sentence", "Many photos", "How cross-attention works"]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for name in tabs:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.get_by_role("tab", name=name).click()
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        found = Axe().run(page).response["violations"]
+        serious = {
+            f"{v['id']}: {node['html'][:120]}"
+            for v in found
+            if v["impact"] in ("serious", "critical")
+            for node in v["nodes"]
+        }
+        assert not serious, (name, serious)
+    visit.close()
+
+
+def test_endpoints(address, checkpoint, tmp_path):
+    gradio_client = pytest.importorskip("gradio_client")
+    picture = draw_photo()
+    picture.save(tmp_path / "photo.png")
+    (tmp_path / "notes.jpg").write_text("not a photo")
+    client = gradio_client.Client(address, verbose=False)
+    photo = gradio_client.handle_file(tmp_path / "photo.png")
+    captioner = load(checkpoint)
+    expected = captioner.caption(picture, num_beams=3).text
+    assert client.predict(photo, 3, api_name="/caption") == expected
+    assert client.predict(photo, api_name="/caption") == captioner.caption(picture).text
+    told = client.predict(photo, "a dog", api_name="/explain")
+    assert [word["text"] for word in told["words"]] == ["a", "dog"]
+    assert told["words"][1]["map"] == pytest.approx(
+        captioner.explain(picture, "a dog").heatmap(1).tolist(), abs=1e-6
+    )
+    with pytest.raises(gradio_client.exceptions.AppError, match="notes.jpg: not an image"):
+        client.predict(gradio_client.handle_file(tmp_path / "notes.jpg"), api_name="/caption")
+    with pytest.raises(gradio_client.exceptions.AppError, match="unknown method 'magic'"):
+        client.predict(photo, "a dog", "magic", api_name="/explain")
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {
+        "/caption",
+        "/explain",
+        "/caption_many",
+    }

@@ -257,3 +257,34 @@ def test_options_that_make_no_sense(options, message):
 def test_longer_than_the_decoder():
     with pytest.raises(ValueError, match="max_length 40 is more than this captioner's 15 tokens"):
         run(make_decoder(), images(1))
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_beams": 1}, {"num_beams": 3}, {"sample": True, "seed": 4}]
+)
+def test_a_prefix_is_kept_and_changes_nothing_else(options):
+    """Begun with its own first tokens, a greedy caption comes out the same."""
+    decoder, features = make_decoder(), images(2)
+    with torch.inference_mode():
+        cache = decoder.look_at(features)
+    chosen = DecodingOptions(max_length=9, **options)
+    prefix = (5, 3, 7)
+    *_, results = generate(decoder, cache, START, END, chosen, prefix)
+    for image, hypotheses in enumerate(results):
+        tokens, log_probabilities = hypotheses[0]
+        assert tokens[:3] == prefix and len(tokens) > 3
+        expected = log_probability(decoder, features[image], tokens)
+        torch.testing.assert_close(torch.tensor(log_probabilities), expected, rtol=0, atol=1e-4)
+    if options == {"num_beams": 1}:
+        *_, whole = generate(decoder, cache, START, END, chosen)
+        first = whole[0][0].tokens
+        *_, again = generate(decoder, cache, START, END, chosen, first[:2])
+        assert again[0][0].tokens == first
+
+
+def test_a_prefix_that_does_not_fit():
+    decoder = make_decoder()
+    with torch.inference_mode():
+        cache = decoder.look_at(images(1))
+    with pytest.raises(ValueError, match="the beginning has 4 tokens, more than max_length 3"):
+        generate(decoder, cache, START, END, DecodingOptions(max_length=3), (5, 3, 7, 2))

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import gradio as gr
+from gradio.events import Dependency
 from PIL import Image, ImageOps
 
 from model.images import load_image
@@ -20,6 +21,31 @@ def photo_input(label: str = "Photo") -> gr.Image:
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
     photo.preprocess = read_upload
     return photo
+
+
+def examples(photo: gr.Image) -> Dependency:
+    """A row of example photos; choosing one puts it into `photo`. Returns that event.
+
+    Not gr.Examples, which makes the photo component anew, nor gr.Dataset, whose pictures have no
+    names for those who cannot see them.
+    """
+    buttons = "".join(
+        f'<button type="button" aria-label="{html.escape(path.stem)}">'
+        f'<img alt="" src="{data_url(ImageOps.fit(load_image(path), (96, 96)))}"></button>'
+        for path in EXAMPLES
+    )
+    row = gr.HTML(
+        html_template=f'<p>Or choose an example</p><div class="examples">{buttons}</div>',
+        js_on_load="""element.querySelectorAll("button").forEach((button, index) => {
+          button.onclick = () => trigger("pick", { index });
+        });""",
+        apply_default_css=False,
+    )
+
+    def pick(event: gr.EventData) -> str:
+        return str(EXAMPLES[int(event.index)])
+
+    return row.pick(pick, None, [photo], show_progress="hidden", api_visibility="private")
 
 
 def read_upload(payload) -> Image.Image | None:

@@ -1,0 +1,97 @@
+"""`python -m tests.screenshots`: take the pictures of the page that the README shows.
+
+The shipped captioner, photos of `assets/examples`, every tab at two widths, into
+`assets/screenshots/`.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.conftest import CHROMIUM, FLAGS
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "assets" / "screenshots"
+PHOTO = ROOT / "assets" / "examples" / "photographer.jpg"
+WIDTHS = {"desktop": (1180, 820), "phone": (390, 844)}
+
+
+def caption(page: Page) -> None:
+    page.locator("input[type=file]").first.set_input_files(PHOTO)
+    page.wait_for_selector("#caption-lens .lens[data-state=done]")
+
+
+def explain(page: Page) -> None:
+    caption(page)
+    page.get_by_role("tab", name="Explain my sentence").click()
+    page.wait_for_timeout(1000)
+    page.get_by_label("Your sentence").fill("A man looks through a camera on a lawn.")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.wait_for_selector("#explain-lens .lens[data-state=done]")
+
+
+def many(page: Page) -> None:
+    page.get_by_role("tab", name="Many photos").click()
+    photos = sorted((ROOT / "assets" / "examples").glob("*.jpg"))
+    page.locator("input[type=file][multiple]").set_input_files(photos)
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Caption them", exact=False).click()
+    page.get_by_text(f"{len(photos)} of {len(photos)} done", exact=False).first.wait_for()
+
+
+def lesson(page: Page) -> None:
+    caption(page)
+    page.get_by_role("tab", name="How cross-attention works").click()
+    page.get_by_text("difference from torch", exact=False).first.wait_for()
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    environment = {
+        **os.environ,
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "CAPTIONLENS_CHECKPOINT": "",
+    }
+    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(address, timeout=5)
+                break
+            except OSError:
+                time.sleep(0.2)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            for size, (width, height) in WIDTHS.items():
+                for tab in (caption, explain, many, lesson):
+                    # the tabs are chosen at full width: on a phone some wait behind a button
+                    page = browser.new_page(viewport={"width": 1180, "height": height})
+                    page.set_default_timeout(120_000)
+                    page.goto(address)
+                    page.wait_for_selector("input[type=file]", state="attached")
+                    tab(page)
+                    page.set_viewport_size({"width": width, "height": height})
+                    page.wait_for_timeout(1000)
+                    path = FOLDER / f"{tab.__name__}-{size}.jpg"
+                    page.screenshot(path=path, full_page=True, type="jpeg", quality=80)
+                    print(path.relative_to(ROOT))
+                    page.close()
+            browser.close()
+    finally:
+        app.terminate()
+        app.wait(20)
+
+
+if __name__ == "__main__":
+    main()

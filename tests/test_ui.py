@@ -1,0 +1,130 @@
+"""What the page is told, and what it may ask: without a browser."""
+
+import base64
+import importlib
+import io
+import json
+import sys
+import types
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import CheckpointError
+from tests.tiny import draw_photo, tiny_captioner
+from ui import actions, caption_tab, gpu, lens
+from ui.captioners import AT_ONCE, Captioners
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return tiny_captioner((42, 84), seed=1)
+
+
+def maps_of(value):
+    maps = value["maps"]
+    bits = np.frombuffer(base64.b64decode(maps["data"]), np.uint8)
+    scaled = bits.reshape(-1, maps["rows"], maps["cols"]) / 255
+    return scaled * np.array(maps["peaks"])[:, None, None]
+
+
+@pytest.mark.parametrize("method, layer, head", [("gradient", None, None), ("attention", 1, 0)])
+def test_the_lens_gets_the_maps(captioner, method, layer, head):
+    photo = draw_photo(90, 60)
+    value = lens.reading(captioner, photo, "a dog runs", method=method, layer=layer, head=head)
+    explanation = captioner.explain(photo, "a dog runs")
+    expected = np.stack(explanation.heatmaps(method, layer=layer, head=head))
+    np.testing.assert_allclose(maps_of(value), expected, atol=expected.max() / 250)
+    assert [w["text"] for w in value["words"]] == ["a", "dog", "runs"]
+    assert value["choose"] == int(np.argmax(explanation.gains))
+    shown = Image.open(io.BytesIO(base64.b64decode(value["photo"].partition(",")[2])))
+    assert shown.size == (768, 512)
+    assert len(json.dumps(value)) < 300_000, "small enough to travel with every caption"
+
+
+def test_a_word_that_does_not_need_the_photo_says_so(captioner, monkeypatch):
+    explanation = captioner.explain(draw_photo(), "a dog runs")
+    explanation.gains[:] = [0.0, 0.1, 3.0]
+    monkeypatch.setattr(captioner, "explain", lambda *args, **kwargs: explanation)
+    words = lens.reading(captioner, draw_photo(), "a dog runs")["words"]
+    assert words[0]["fact"].startswith("“a” hardly needs the photo")
+    assert words[2]["fact"].startswith("The photo makes it 20 times likelier.")
+
+
+def test_a_caption_grows_and_is_then_whole(captioner):
+    *partial, whole = caption_tab.write(captioner, draw_photo(), num_beams=2, num_captions=2)
+    assert [value["state"] for value in partial] == ["writing"] * len(partial)
+    assert partial[0]["photo"] and not partial[0]["words"] and "photo" not in partial[1]
+    assert whole["state"] == "done" and whole["continues"] and whole["hint"] == ""
+    text = " ".join(word["text"] for word in whole["words"])
+    assert text == captioner.caption(draw_photo(), num_beams=2).text
+    assert [c["text"] for c in whole["captions"]] == [
+        c.text for c in captioner.captions([draw_photo()], num_beams=2, num_captions=2)[0]
+    ]
+    *_, sampled = caption_tab.write(
+        captioner, draw_photo(), prefix="a dog", search=caption_tab.SEARCHES[1], temperature=0.5
+    )
+    assert [word["text"] for word in sampled["words"][:2]][0] == "a"
+
+
+def test_an_unlike_photo_is_told(captioner, monkeypatch):
+    told = types.SimpleNamespace(unlike=lambda features: features.shape == (19, 32))
+    monkeypatch.setattr(captioner, "familiarity", told, raising=False)
+    *_, whole = caption_tab.write(captioner, draw_photo(), num_beams=1)
+    assert "unlike the ones this model learned from" in whole["hint"]
+
+
+def test_what_a_page_sends_may_be_anything(captioner):
+    ask = {"text": "a dog", "method": "gradient", "layer": None, "head": None}
+    for changed, message in (
+        ({"method": "magic"}, "unknown method"),
+        ({"layer": "1"}, "layer must be a whole number"),
+        ({"layer": 7}, "layer 7 does not exist"),
+        ({"text": None}, "no word to explain"),
+        ({"text": "dog " * 300}, "reads at most"),
+    ):
+        for answer in (actions.save, lambda *given: actions.explain(*given, continues=False)):
+            with pytest.raises(gr.Error, match=message):
+                answer(captioner, draw_photo(), {**ask, **changed})
+    with pytest.raises(gr.Error, match="&lt;b&gt;"):
+        actions.explain(captioner, draw_photo(), {**ask, "method": "<b>"}, continues=False)
+
+
+def test_captioners_are_loaded_when_asked_for(tmp_path, monkeypatch):
+    folders = []
+    for name in "abc":
+        tiny_captioner().save_pretrained(tmp_path / name)
+        folders.append(str(tmp_path / name))
+    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", ", ".join(folders))
+    captioners = Captioners()
+    assert captioners.names[:4] == [*folders, "shipped"]
+    first = captioners.get()
+    assert captioners.get(folders[0]) is first
+    for folder in folders[1:]:
+        captioners.get(folder)
+    assert len(captioners._loaded) == AT_ONCE and captioners.get(folders[0]) is not first
+
+
+@pytest.mark.parametrize("name", ["/etc", "../x", "assets/checkpoint", "a b", "runs/x/best"])
+def test_a_visitor_names_no_folder_of_the_host(monkeypatch, name):
+    monkeypatch.delenv("CAPTIONLENS_CHECKPOINT", raising=False)
+    monkeypatch.setattr("ui.captioners.load", lambda place: pytest.fail(f"loaded {place}"))
+    with pytest.raises(CheckpointError, match="choose a model of the list"):
+        Captioners().get(name)
+
+
+def test_zero_gpu_where_it_is_there(monkeypatch):
+    def handler():
+        pass
+
+    assert gpu.on_gpu(handler) is handler
+    asked = []
+    fake = types.SimpleNamespace(GPU=lambda duration: asked.append(duration) or (lambda f: (f, 1)))
+    monkeypatch.setitem(sys.modules, "spaces", fake)
+    try:
+        assert importlib.reload(gpu).on_gpu(handler) == (handler, 1) and asked[0] <= 30
+    finally:
+        monkeypatch.undo()
+        importlib.reload(gpu)

@@ -1,0 +1,122 @@
+"""What the lens asks for, and what scripts ask for: the same functions, with one-line errors."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from model import Captioner, CheckpointError
+from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
+from model.figures import contact_sheet, save_figure
+from model.records import explanation_record
+from ui import lens
+from ui.captioners import Captioners
+from ui.gpu import on_gpu
+from ui.photos import complaint
+
+# Every request fails with a toast, and the lens stops waiting.
+FAILED = (
+    "() => document.querySelectorAll('.lens').forEach("
+    "l => l.parentElement.dispatchEvent(new CustomEvent('lens:failed')))"
+)
+DOWNLOAD = """(file) => {
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.name;
+  link.click();
+}"""
+# A toast says what went wrong; the usual progress would also stamp "Error" on each output.
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """What a visitor may have got wrong comes to them as one line, without a trace in the log."""
+    try:
+        yield
+    except (CheckpointError, ValueError) as error:
+        raise complaint(error) from None
+
+
+def chosen(captioners: Captioners, model: str | None) -> Captioner:
+    """The captioner a visitor chose; see `Captioners.get`."""
+    with one_line():
+        return captioners.get(model)
+
+
+def needed(photo: Image.Image | None) -> Image.Image:
+    if photo is None:
+        raise complaint("Choose a photo first.")
+    return photo
+
+
+def explain(
+    captioner: Captioner, photo: Image.Image, asked: dict[str, Any], continues: bool
+) -> dict[str, Any]:
+    """A lens's value for a text with a method, layer and head, as the page sends them."""
+    with one_line():
+        wanted = _checked(asked)
+        text = str(asked.get("text") or "")
+        return lens.reading(captioner, photo, text, continues=continues, **wanted)
+
+
+def save(captioner: Captioner, photo: Image.Image, asked: dict[str, Any]) -> dict[str, str]:
+    """The figure (PNG) or the data (JSON) of what the lens shows, as a file's name and address.
+
+    The address holds the file itself: nothing of a visitor's is left on the server.
+    """
+    with one_line():
+        wanted = _checked(asked)
+        method, layer, head = wanted["method"], wanted["layer"], wanted["head"]
+        explanation = captioner.explain(photo, str(asked.get("text") or ""), methods=[method])
+        maps = explanation.heatmaps(method, layer=layer, head=head)
+    about = {"text": explanation.text, **wanted, "checkpoint": captioner.name}
+    if asked.get("kind") == "json":
+        data = explanation_record(explanation, maps, about)
+        content, name = json.dumps(data, ensure_ascii=False).encode(), "captionlens.json"
+    else:
+        about["scale"] = "shared" if asked.get("shared") else "word"
+        buffer = io.BytesIO()
+        save_figure(contact_sheet(photo, explanation, maps, about), buffer, about)
+        content, name = buffer.getvalue(), "captionlens.png"
+    encoded = base64.b64encode(content).decode()
+    return {"name": name, "url": f"data:application/octet-stream;base64,{encoded}"}
+
+
+def _checked(asked: dict[str, Any]) -> dict[str, Any]:
+    """Method, layer and head out of what a page sent, which may be anything."""
+    method = check_method(str(asked.get("method") or DEFAULT_METHOD))
+    wanted: dict[str, Any] = {"method": method}
+    for name in ("layer", "head"):
+        value = asked.get(name)
+        if value is not None and not isinstance(value, int):
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
+        wanted[name] = value if METHODS[method].has_layers else None
+    return wanted
+
+
+def wire(
+    shown: gr.HTML, photo: gr.Image, model: gr.Dropdown, captioners: Captioners, continues: bool
+) -> None:
+    """Answer what a lens asks about its photo."""
+
+    @on_gpu
+    def on_explain(picture: Image.Image | None, name: str | None, event: gr.EventData):
+        captioner = chosen(captioners, name)
+        return explain(captioner, needed(picture), event._data or {}, continues)
+
+    @on_gpu
+    def on_save(picture: Image.Image | None, name: str | None, event: gr.EventData):
+        return save(chosen(captioners, name), needed(picture), event._data or {})
+
+    file = gr.JSON(visible=False)
+    asked = shown.explain(on_explain, [photo, model], [shown], **QUIET)
+    saved = shown.save(on_save, [photo, model], [file], **QUIET)
+    saved.success(None, [file], None, js=DOWNLOAD, api_visibility="private")
+    for event in (asked, saved):
+        event.failure(None, None, None, js=FAILED, api_visibility="private")

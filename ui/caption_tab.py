@@ -1,0 +1,158 @@
+"""The caption tab: a photo in, its caption word by word, and where each word looked."""
+
+import html
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from model import Captioner, CheckpointError
+from ui import lens
+from ui.actions import FAILED, QUIET, needed, wire
+from ui.captioners import SHIPPED_NAME, Captioners
+from ui.gpu import on_gpu
+from ui.photos import examples, photo_input
+
+SAY = "Drop a photo, or choose an example. The caption appears here, with where each word looked."
+KNOWS = (
+    "The shipped model learned from 6,000 photos of people and dogs, mostly outdoors (Flickr8k). "
+    "Of other things it knows little, and names what is nearest."
+)
+UNLIKE = (
+    "This photo is unlike the ones this model learned from: expect a worse caption, or choose "
+    "another model."
+)
+SEARCHES = ["likeliest (beams)", "by chance (sampling)"]
+TO_THE_TOP = "(...inputs) => { scrollTo({ top: 0 }); return inputs }"  # where the caption appears
+
+
+def write(
+    captioner: Captioner,
+    photo: Image.Image,
+    *,
+    prefix: str = "",
+    search: str = SEARCHES[0],
+    num_beams: int = 5,
+    num_captions: int = 1,
+    temperature: float = 1.0,
+) -> Iterator[dict[str, Any]]:
+    """What the lens shows while a caption is written, and when it is whole.
+
+    Raises ValueError for a beginning that is too long, and for a caption without a word.
+    """
+    yield lens.writing([], photo)
+    features = captioner.encode([photo])[0]
+    options: dict[str, Any] = {"prefix": prefix, "num_captions": num_captions}
+    if search == SEARCHES[1]:
+        options |= {"sample": True, "temperature": temperature, "top_p": 0.95}
+    else:
+        options |= {"num_beams": max(num_beams, num_captions)}
+    last = None
+    for ranked in captioner.stream_captions(features, **options):
+        last = ranked
+        yield lens.writing(ranked[0].words)
+    captions = [caption for caption in last if caption.words]
+    if not captions:
+        raise ValueError("The model has nothing to say about this photo.")
+    value = lens.reading(captioner, photo, captions[0], features=features, continues=True)
+    value["captions"] = [
+        {"text": c.text, "likely": f"{math.exp(c.log_probability / len(c.tokens)):.0%} a token"}
+        for c in captions
+    ]
+    familiarity = captioner.familiarity
+    unlike = familiarity is not None and familiarity.unlike(features)
+    yield value | {"hint": UNLIKE if unlike else ""}
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML]:
+    """Lay out the tab and wire it; returns its photo and its lens."""
+    with gr.Row(elem_classes="photo-and-lens"):
+        with gr.Column(scale=2, min_width=280):
+            photo = photo_input()
+            button = gr.Button("Caption", variant="primary")
+            example = examples(photo)
+            with gr.Accordion("Options", open=False):
+                search = gr.Radio(SEARCHES, value=SEARCHES[0], label="Choose the words")
+                num_beams = gr.Slider(
+                    1,
+                    10,
+                    captioners.get().options().num_beams,
+                    step=1,
+                    label="Beams",
+                    info="How many captions are weighed against each other; 1 is greedy.",
+                )
+                temperature = gr.Slider(
+                    0.1,
+                    2,
+                    1,
+                    step=0.1,
+                    label="Temperature",
+                    info="Of sampling: lower keeps to the likely words.",
+                    visible=False,
+                )
+                num_captions = gr.Slider(1, 5, 1, step=1, label="Captions side by side")
+                prefix = gr.Textbox(
+                    label="Begin with", placeholder="A man in", max_lines=1, max_length=200
+                )
+            note = gr.Markdown(KNOWS, visible=captioners.names[0] == SHIPPED_NAME)
+        with gr.Column(scale=3, min_width=320):
+            shown = lens.lens(SAY, "caption-lens")
+
+    def answer(picture, model_name, prefix, search, num_beams, num_captions, temperature):
+        """Write the caption of a photo, word by word."""
+        needed(picture)
+        try:
+            yield from write(
+                captioners.get(model_name),
+                picture,
+                prefix=prefix or "",
+                search=search,
+                num_beams=int(num_beams),
+                num_captions=int(num_captions),
+                temperature=temperature,
+            )
+        except (CheckpointError, ValueError) as error:
+            # not raised: a request that fails is taken for a photo that cannot be opened
+            gr.Warning(html.escape(str(error)))
+            yield lens.empty(str(error))
+
+    @on_gpu
+    def run_on_new(picture, *options):
+        """As `answer`; that a photo was taken away comes here too, and is no mistake."""
+        if picture is not None:
+            yield from answer(picture, *options)
+
+    @on_gpu
+    def go_on(
+        picture, model_name, search, num_beams, num_captions, temperature, event: gr.EventData
+    ):
+        """As `answer`, from a runner-up that was chosen."""
+        prefix = str((event._data or {}).get("prefix", ""))
+        options = search, num_beams, num_captions, temperature
+        yield from answer(picture, model_name, prefix, *options)
+
+    run = on_gpu(answer)
+    options = [search, num_beams, num_captions, temperature]
+    inputs = [photo, model, prefix, *options]
+    # A photo that comes while a caption is being written has its turn afterwards.
+    quiet = {**QUIET, "trigger_mode": "always_last", "js": TO_THE_TOP}
+    pressed = button.click(run, inputs, [shown], **quiet)
+    changed = photo.input(run_on_new, inputs, [shown], **quiet)
+    picked = example.then(run, inputs, [shown], **quiet)
+    went_on = shown.go_on(go_on, [photo, model, *options], [shown], **QUIET)
+    for event in (pressed, changed, picked, went_on):
+        event.failure(None, None, None, js=FAILED, api_visibility="private")
+    for event in (pressed, changed, picked):  # a photo that cannot be opened is not shown
+        event.failure(lambda: None, None, [photo], api_visibility="private")
+    photo.clear(lambda: lens.empty(SAY), None, [shown], api_visibility="private")
+    search.change(
+        lambda how: (gr.update(visible=how == SEARCHES[0]), gr.update(visible=how == SEARCHES[1])),
+        [search],
+        [num_beams, temperature],
+        api_visibility="private",
+    )
+    model.change(lambda name: gr.update(visible=name == SHIPPED_NAME), [model], [note], **QUIET)
+    wire(shown, photo, model, captioners, continues=True)
+    return photo, shown

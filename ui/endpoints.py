@@ -1,0 +1,65 @@
+"""What programs may ask the page for, by name: `/caption` and `/explain`; `/caption_many` is
+with its tab."""
+
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from model.attention_maps import DEFAULT_METHOD, check_method
+from model.records import explanation_record
+from ui.actions import chosen, one_line
+from ui.captioners import Captioners
+from ui.gpu import on_gpu
+from ui.photos import complaint, photo_input
+
+
+def add_endpoints(captioners: Captioners) -> None:
+    """Add the endpoints to the page that is being built."""
+
+    @on_gpu
+    def caption(photo: Image.Image | None, num_beams: float = 0, model: str = "") -> str:
+        """Caption a photo.
+
+        Args:
+            photo: the photo, a file or its address.
+            num_beams: captions weighed against each other; 0 takes the model's own.
+            model: the captioner; the first one offered if empty.
+        """
+        if photo is None:
+            raise complaint("Give a photo.")
+        options = {"num_beams": int(num_beams)} if num_beams else {}
+        with one_line():
+            return chosen(captioners, model).caption(photo, **options).text
+
+    @on_gpu
+    def explain(
+        photo: Image.Image | None, text: str = "", method: str = DEFAULT_METHOD, model: str = ""
+    ) -> dict[str, Any]:
+        """Where each word of a sentence about a photo looked, and how likely it is.
+
+        Args:
+            photo: the photo, a file or its address.
+            text: the sentence; the model's own caption if empty.
+            method: how the maps are made: attention, gradient, rollout, gradient-rollout or
+                occlusion.
+            model: the captioner; the first one offered if empty.
+        """
+        if photo is None:
+            raise complaint("Give a photo.")
+        captioner = chosen(captioners, model)
+        with one_line():
+            check_method(method)
+            said = text.strip() or captioner.caption(photo)
+            explanation = captioner.explain(photo, said, methods=[method])
+            maps = explanation.heatmaps(method)
+        about = {"text": explanation.text, "method": method, "checkpoint": captioner.name}
+        return explanation_record(explanation, maps, about)
+
+    with gr.Row(visible=False):
+        photo = photo_input()
+        num_beams = gr.Number(0)
+        text, method, model = gr.Textbox(), gr.Textbox(DEFAULT_METHOD), gr.Textbox()
+        button = gr.Button()
+        button.click(caption, [photo, num_beams, model], gr.Textbox(), api_name="caption")
+        button.click(explain, [photo, text, method, model], gr.JSON(), api_name="explain")

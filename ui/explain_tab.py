@@ -1,0 +1,44 @@
+"""The explain tab: a sentence of one's own, where its words look, and how likely they are."""
+
+import gradio as gr
+from PIL import Image
+
+from ui import lens
+from ui.actions import FAILED, QUIET, chosen, explain, needed, wire
+from ui.captioners import Captioners
+from ui.gpu import on_gpu
+from ui.photos import photo_input
+
+SAY = (
+    "Type what you see. For each of your words: where the model looks, how likely it finds the "
+    "word, and what it would have said instead."
+)
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.Textbox]:
+    """Lay out the tab and wire it; returns its photo and its sentence."""
+    with gr.Row(elem_classes="photo-and-lens"):
+        with gr.Column(scale=2, min_width=280):
+            photo = photo_input()
+            sentence = gr.Textbox(
+                label="Your sentence",
+                placeholder="A dog runs on grass.",
+                max_length=400,
+                elem_id="explain-sentence",
+            )
+            button = gr.Button("Explain", variant="primary")
+        with gr.Column(scale=3, min_width=320):
+            shown = lens.lens(SAY, "explain-lens")
+
+    @on_gpu
+    def run(picture: Image.Image | None, text: str, name: str | None):
+        captioner = chosen(captioners, name)
+        yield lens.writing([], needed(picture))
+        yield explain(captioner, picture, {"text": text}, continues=False)
+
+    for listen in (button.click, sentence.submit):
+        asked = listen(run, [photo, sentence, model], [shown], **QUIET)
+        asked.failure(None, None, None, js=FAILED, api_visibility="private")
+    photo.clear(lambda: lens.empty(SAY), None, [shown], api_visibility="private")
+    wire(shown, photo, model, captioners, continues=False)
+    return photo, sentence

@@ -1,0 +1,13 @@
+"""ZeroGPU, Hugging Face's GPUs that a Space borrows for a moment: used where it is there."""
+
+try:
+    import spaces
+except ImportError:  # everywhere else
+
+    def on_gpu(handler):
+        """What answers a request, left as it is."""
+        return handler
+
+else:
+    SECONDS = 20  # of GPU time that a request may take: short ones are let in first
+    on_gpu = spaces.GPU(duration=SECONDS)
