@@ -20,6 +20,7 @@ from tqdm import tqdm
 from model import Captioner, load
 from model.captioner import SHIPPED, default_device
 from training.data import SPLITS, CaptionedImage, read_split
+from training.habits import habits
 from training.metrics import score_captions
 
 
@@ -65,8 +66,7 @@ def evaluate(captioner: Captioner, items: list[CaptionedImage], **options) -> di
             **score_captions(dict.fromkeys(captions, blind), references).points,
             "caption": blind,
         },
-        "distinct_captions": len(set(captions.values())),
-        "distinct_words": len({w for c in captions.values() for w in c.lower().split()}),
+        **habits(captions, references),
         "made_with": scores.made_with,
         "seconds": round(seconds, 1),
         "captions": captions,
@@ -121,10 +121,16 @@ def report(result: dict) -> None:
     print(f"{'':10}{'score':>8}{'no image':>10}")
     for name in result["made_with"]:
         print(f"{name:10}{result[name]:8.1f}{result['no_image'][name]:10.1f}")
+    people = result["people"]
     print(
         f"{result['distinct_captions']} distinct captions from {result['distinct_words']} words, "
         f"{result['seconds']:.0f} s"
     )
+    print(f"{result['repeating']} say two words in a row twice (people: {people['repeating']})")
+    print(f"{result['breaking_off']} break off (people: {people['breaking_off']})")
+    for name in ("colours", "numbers"):
+        right, total = result[name]
+        print(f"{name}: {right} of {total} are in a reference too")
 
 
 if __name__ == "__main__":
