@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
-from model.figures import contact_sheet, overlay, save_figure
+from model.explanation import SAME_FOR_ALL
+from model.figures import contact_sheet, overlay, save_figure, small_print
 from tests.tiny import draw_photo, tiny_captioner
 
 
@@ -50,6 +51,38 @@ def test_sheet_has_a_cell_a_word(tmp_path):
     with Image.open(tmp_path / "sheet.png") as saved:
         assert json.loads(saved.text["captionlens"]) == {"method": "attention", "text": "für"}
     assert photo.size == (300, 150)
+
+
+@pytest.mark.parametrize(
+    "settings, doubt, wanted",
+    [
+        (
+            {"method": "attention", "layer": None},
+            None,
+            ["method: attention | layer: all | head: all"],
+        ),
+        (
+            {
+                "method": "gradient",
+                "layer": [1, 2],
+                "head": 3,
+                "scale": "word",
+                "mask_sinks": False,
+            },
+            None,
+            ["method: gradient | layer: 1, 2 | head: 3 | scale: word"],
+        ),
+        (
+            {"method": "occlusion", "layer": None, "mask_sinks": True, "checkpoint": "shipped"},
+            SAME_FOR_ALL,
+            ["method: occlusion | checkpoint: shipped | sinks left out", SAME_FOR_ALL],
+        ),
+    ],
+)
+def test_small_print_tells_what_was_chosen_and_no_more(settings, doubt, wanted):
+    """Occlusion has no layers or heads; several layers cannot be read as one number."""
+    lines = small_print(settings, doubt, 400, ImageFont.load_default(size=11))
+    assert [line.replace("  ", " ") for line in lines] == wanted
 
 
 def test_shared_scale(tmp_path):
