@@ -16,10 +16,11 @@ FAMILIARITY = "familiarity.safetensors"
 def pooled(image_features: Tensor) -> Tensor:
     """Image features (..., S, width) as one vector of length 1 a photo (..., width), in float32.
 
-    The maximum over all tokens told Flickr8k from other pictures better than their mean or CLS,
-    and so did a length of 1 (Mueller and Hein 2025, "Mahalanobis++").
+    It is the class token: it told Flickr8k from photos of other things better than the mean or
+    the maximum over the patches, and so did a length of 1 (Mueller and Hein 2025,
+    "Mahalanobis++"). The measurements are in training/RESULTS.md.
     """
-    return torch.nn.functional.normalize(image_features.float().amax(dim=-2), dim=-1)
+    return torch.nn.functional.normalize(image_features[..., 0, :].float(), dim=-1)
 
 
 @dataclass

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import SiglipVisionConfig
 
 from model import CheckpointError, load
 from model.familiarity import FAMILIARITY, Familiarity
@@ -47,7 +48,7 @@ def test_distance_is_that_of_the_formulas(count):
     outer = [((np.outer(x, x) - covariance) ** 2).sum() / WIDTH for x in centred]
     b2 = min(sum(outer) / count**2, d2)
     shrunk = b2 / d2 * m * np.eye(WIDTH) + (d2 - b2) / d2 * covariance
-    x = features.numpy().max(axis=0)
+    x = features.numpy()[0]  # the class token
     x = x / np.linalg.norm(x) - train.mean(0)
     expected = np.sqrt(x @ np.linalg.inv(shrunk) @ x)
     found = Familiarity.fit(vectors(count, 0), vectors(5, 1)).distance(features)
@@ -97,10 +98,20 @@ def test_the_command_tells_strange_photos_from_the_photos_of_a_folder(
 
 
 def test_the_command_fails_in_one_line(flickr, start, tmp_path, capsys):  # noqa: F811
+    siglip = SiglipVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        patch_size=14,
+        image_size=56,
+    )
+    tiny_captioner(encoder=siglip).save_pretrained(tmp_path / "siglip")
     for data, checkpoint, message in (
         (flickr, tmp_path / "nowhere", "no such checkpoint folder"),
         (flickr, "someone/captioner", "no such checkpoint folder"),  # it could not be written to
         (tmp_path / "nothing", start, "found neither Flickr8k.token.txt"),
+        (flickr, tmp_path / "siglip", "no class token"),
     ):
         assert main(["--data", str(data), "--checkpoint", str(checkpoint)]) == 1
         error = capsys.readouterr().err

@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         splits = {name: read_split(settings.data, name) for name in ("train", "dev")}
         captioner = load(folder).to(default_device())
+        if not captioner.encoder.num_prefix_tokens:  # SigLIP
+            raise ValueError(f"{folder}: its image encoder has no class token to tell photos by")
         features = {n: pooled_features(captioner, items, n) for n, items in splits.items()}
         familiarity = Familiarity.fit(**features, share=SHARE)
         familiarity.save(folder)
