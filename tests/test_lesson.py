@@ -1,14 +1,24 @@
 """The lesson: its numbers against torch, and its tab in a browser."""
 
+import base64
+import io
+from pathlib import Path
+
+import gradio as gr
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model.attention_maps import gradient_weighted
-from model.caption import Caption
+from model.caption import Caption, with_probabilities
 from model.lesson import caption_unseeing, opening, steps
 from model.numpy_attention import attention
 from tests.tiny import draw_photo, tiny_captioner
+from ui import lesson_tab
+from ui.captioners import Captioners
+from ui.lesson_pictures import number, share_map
+from ui.lesson_sections import sections
 
 LAYERS = HEADS = 2
 GRID = (3, 6)  # of the captioner below; not square, so that rows and columns cannot change places
@@ -131,3 +141,125 @@ def test_unseeing_is_a_decoder_to_which_the_photo_gives_nothing(captioner):
     said = {blind.caption(photo).text for photo in photos}
     assert said == {caption_unseeing(captioner)}
     assert {captioner.caption(photo).text for photo in photos} != said
+
+
+def test_cards_say_the_numbers_of_the_step(captioner, features, caption):
+    step = steps(captioner, features, caption, 1, 1, 0)
+    query, scores, softmax, output, words = sections(
+        draw_photo(90, 60), captioner, caption, step, word=1, layer=1, head=0
+    )
+    assert "has written “A”, and is about to choose “zebra” (in " in query
+    assert number(step.query[0]) in query
+    patches = step.weights[1:].reshape(GRID)
+    row, col = np.argwhere(patches == patches.max())[0]
+    assert f"at row {row}, column {col}" in scores and number(step.scores[1:].max()) in scores
+    assert f"best patch gets {patches.max():.3f}" in softmax
+    assert f"CLS (the whole photo) gets {step.weights[0]:.3f}" in softmax and ">1.000<" in softmax
+    assert f"<strong>{number(step.output[0])}</strong>" in output
+    assert output.count("<img") == HEADS and output.count("chosen</figcaption>") == 1
+    for name, share in zip(("start mark", "A"), step.self_weights[-1], strict=True):
+        assert f">{name}</th>" in words and f"<td>{share:.3f}</td>" in words
+
+
+def test_the_frame_is_around_the_largest_patch():
+    shares = np.zeros(GRID)
+    shares[1, 4] = 1
+    html = share_map(Image.new("RGB", (120, 60), "black"), shares, "")
+    assert "Highest at row 1, column 4." in html
+    data = base64.b64decode(html.partition("base64,")[2].partition('"')[0])
+    bright = np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 200
+    rows, cols = np.nonzero(bright)  # the patch is 20 × 20 pixels, from (80, 20)
+    assert (rows.min(), rows.max()) == pytest.approx((18, 42), abs=2)
+    assert (cols.min(), cols.max()) == pytest.approx((78, 102), abs=2)
+
+
+# --- in a browser ---------------------------------------------------------------------------
+
+LIVE = "[aria-live=polite]"
+HOSTILE = "A <img/src=x/onerror=x()> ${1+1} dog"
+
+
+@pytest.fixture(scope="module")
+def lesson_address(captioner, tmp_path_factory):
+    """The tab alone, with a captioner whose words are not to be trusted."""
+    folder = tmp_path_factory.mktemp("lesson")
+    captioner.save_pretrained(folder / "checkpoint")
+    draw_photo(90, 60).save(folder / "brought.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPTIONLENS_CHECKPOINT", str(folder / "checkpoint"))
+        captioners = Captioners()
+    loaded = captioners.get()
+    tokens, words = loaded.tokenizer.encode(HOSTILE)
+    written = Caption(HOSTILE, with_probabilities(words, [-1.0] * len(tokens)), -1.0, (*tokens, 1))
+    loaded.caption = lambda *_, **__: written
+    with gr.Blocks() as demo:
+        model = gr.Dropdown(captioners.names, value=captioners.names[0], label="Model")
+        photo = lesson_tab.build(captioners, model)
+        gr.Button("Bring").click(lambda: str(folder / "brought.png"), None, [photo])
+    css = (Path(lesson_tab.__file__).parent / "lesson.css").read_text()
+    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, css=css, run_history=False)
+    yield address
+    demo.close()
+
+
+@pytest.fixture
+def page(browser, lesson_address):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(60_000)
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(lesson_address)
+    page.wait_for_selector("input[type=file]", state="attached")
+    yield page
+    outside = [u for u in requested if not u.startswith((lesson_address, "data:", "blob:"))]
+    assert not outside, "the page asked other hosts"
+    page.close()
+
+
+@pytest.mark.browser
+def test_photo_to_lesson_to_another_word(page, tmp_path):
+    draw_photo(320, 120).save(tmp_path / "photo.png")
+    page.set_input_files("input[type=file]", tmp_path / "photo.png")
+    page.wait_for_selector("text=6. And if it may not look?")
+    assert page.locator(".lesson-caption").inner_text() == HOSTILE
+    assert "looked most at row" in page.locator(f"{LIVE}:has(.lesson)").inner_text()
+    words = page.get_by_role("radio")
+    assert words.count() == 4
+
+    # every word, layer and head can be had, and the words are text wherever they are shown
+    for i, word in enumerate(HOSTILE.split()):
+        words.nth(i).check()
+        page.wait_for_selector(f"text=is about to choose “{word}”")
+    seen = set()
+    for layer, head in ((0, 1), (1, 0)):
+        for name, value in (("Layer", layer), ("Head", head)):
+            page.get_by_label(name).click()
+            page.get_by_role("option", name=str(value)).click()
+        page.wait_for_selector(f"text=head {head} of layer {layer} looked")
+        seen.add(page.locator(".lesson-sides img").first.get_attribute("src"))
+    assert len(seen) == 2
+    assert not page.query_selector("img[src=x]")
+
+    torch_and_numpy = page.locator("text=The model itself runs in torch").locator("strong")
+    assert all(0 <= float(text) < 1e-5 for text in torch_and_numpy.all_inner_texts())
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    page.get_by_label("Remove Image").click()
+    page.wait_for_selector("text=Choose a photo, and the lesson begins.")
+    assert not page.query_selector("text=1. The query")
+
+
+@pytest.mark.browser
+def test_a_photo_that_the_page_brings_begins_the_lesson(page):
+    page.get_by_role("button", name="Bring").click()
+    page.wait_for_selector("text=6. And if it may not look?")
+
+
+@pytest.mark.browser
+def test_a_file_that_is_no_photo(page, tmp_path):
+    (tmp_path / "notes.jpg").write_text("not a photo")
+    page.set_input_files("input[type=file]", tmp_path / "notes.jpg")
+    assert "notes.jpg: not an image" in page.wait_for_selector(".toast-body").inner_text()
+    page.wait_for_selector("input[type=file]", state="attached")
+    page.wait_for_selector(f"{LIVE}:has-text('Choose a photo, and')")
