@@ -15,7 +15,7 @@ from ui.captioners import Captioners
 from ui.gpu import on_gpu
 from ui.lesson_pictures import place
 from ui.lesson_sections import ELSEWHERE, INTRO, sections, unseeing
-from ui.photos import EXAMPLES, complaint, photo_input
+from ui.photos import complaint, examples, photo_input
 
 SIDE = 480  # pixels of the photo's longer side in the lesson's pictures
 SAY = "Choose a photo, and the lesson begins."
@@ -99,13 +99,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
                 js_on_load="element.setAttribute('aria-live', 'polite')",
                 apply_default_css=False,
             )
-            # Not gr.Examples: that makes the photo component anew, with its own preprocess
-            examples = gr.Dataset(
-                label="Example photos",
-                components=[photo],
-                samples=[[str(path)] for path in EXAMPLES],
-                type="values",
-            )
+            examples(photo)
     with gr.Row(elem_classes="lesson-choices"):
         word = gr.Radio(label="Word", visible=False, scale=5, min_width=320)
         layer = gr.Dropdown(
@@ -130,8 +124,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
     # what is asked for in the meantime has its turn afterwards
     quiet = QUIET | {"trigger_mode": "always_last"}
     opened = [lesson, word, layer, head, blind, told, *cards]
-    examples.click(lambda sample: sample[0], [examples], [photo], api_visibility="private")
-    # `change`, not `input`: the page may bring a photo along by itself
+    # `change`, not `input`: an example or the page itself may bring the photo
     begun = photo.change(on_photo, [photo, model], opened, **quiet)
     # a photo that cannot be opened is not shown
     begun.failure(lambda: None, None, [photo], api_visibility="private")
