@@ -1,0 +1,389 @@
+"""Many photos at once: files and zips of all kinds in, a row for each out."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import time
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from gradio.data_classes import FileData, ListFiles
+from gradio.route_utils import delete_files_created_by_app
+
+from model.__main__ import main
+from model.images import ImageError
+from tests.tiny import draw_photo, tiny_captioner
+from ui import many_tab, uploads
+from ui.captioners import Captioners
+from ui.many_tab import as_csv, as_jsonl, caption_uploads, row
+from ui.uploads import Upload, base_name, count, photos, read_uploads
+
+CSS = (Path(many_tab.__file__).parent / "many.css").read_text()
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_captioner().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def captioners(checkpoint):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPTIONLENS_CHECKPOINT", checkpoint)
+        return Captioners()
+
+
+@pytest.fixture(scope="module")
+def captioner(captioners):
+    return captioners.get()
+
+
+def png(colour=(200, 60, 30)):
+    buffer = io.BytesIO()
+    draw_photo(30, 20, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def zipped(folder, members, name="some.zip", packing=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(folder / name, "w", packing) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    return Upload(str(folder / name), name)
+
+
+def patched(upload, change):
+    """The zip with bytes of it changed, as broken or hostile ones are."""
+    data = bytearray(Path(upload.path).read_bytes())
+    change(data)
+    Path(upload.path).write_bytes(data)
+    return upload
+
+
+def told(uploads):
+    """Name and size of each photo, or its error."""
+    answers = []
+    for photo in photos(uploads):
+        try:
+            answers.append((photo.name, photo.load().size))
+        except ImageError as error:
+            answers.append((photo.name, str(error).removeprefix(f"{photo.name}: ")))
+    return answers
+
+
+# --- what comes in --------------------------------------------------------------------------
+
+
+def test_photos_of_a_zip_by_their_own_names_and_without_clutter(tmp_path):
+    clutter = ["__MACOSX/._a.png", ".DS_Store", ".hidden/b.png", "empty/", "win\\"]
+    members = {"./trip/a.png": png(), "win\\b.png": png()} | {name: b"x" for name in clutter}
+    Path(tmp_path / "c.png").write_bytes(png())
+    given = [zipped(tmp_path, members), Upload(str(tmp_path / "c.png"), "mine.png")]
+    assert told(given) == [("a.png", (30, 20)), ("b.png", (30, 20)), ("mine.png", (30, 20))]
+    assert count(given) == 3
+
+
+@pytest.mark.parametrize(
+    "member, content, message",
+    [
+        ("/etc/a.png", png(), "its place is outside of the zip"),
+        ("C:\\a.png", png(), "its place is outside of the zip"),
+        ("in/../../a.png", png(), "its place is outside of the zip"),
+        ("..\\a.png", png(), "its place is outside of the zip"),
+        ("in/more.ZIP", b"PK", "a zip inside a zip"),
+        ("a.png", b"", "an empty file"),
+        ("a.png", b"not a photo", "not an image that can be opened"),
+        ("a.png", bytes(2001), "larger than 0 MB"),
+    ],
+)
+def test_a_member_that_is_refused_does_not_stop_the_rest(
+    tmp_path, monkeypatch, member, content, message
+):
+    monkeypatch.setattr(uploads, "MAX_PHOTO_BYTES", 2000)
+    (first, problem), (second, size) = told([zipped(tmp_path, {member: content, "b.png": png()})])
+    assert first == base_name(member) and message in problem and "\n" not in problem
+    assert (second, size) == ("b.png", (30, 20))
+
+
+def test_an_unusual_packing_is_refused(tmp_path):
+    # zipfile unpacks these without a bound: 4 KB can become 80 MB
+    given = zipped(tmp_path, {"a.png": png()}, packing=zipfile.ZIP_BZIP2)
+    assert told([given]) == [("a.png", "packed in an unusual way; make an ordinary zip")]
+
+
+def test_a_member_with_a_size_that_lies_or_broken_bytes(tmp_path):
+    def smaller(data):
+        at = data.index(b"PK\1\2")
+        data[at + 24 : at + 28] = (100).to_bytes(4, "little")
+
+    def flipped(data):
+        data[60] ^= 255
+
+    broken = "broken in the zip; make the zip again"
+    bomb = zipped(tmp_path, {"a.png": bytes(10**7)})
+    assert told([patched(bomb, smaller)]) == [("a.png", broken)]
+    assert told([patched(zipped(tmp_path, {"a.png": png()}), flipped)]) == [("a.png", broken)]
+
+
+def test_a_zip_that_is_refused_is_one_row(tmp_path, monkeypatch):
+    def locked(data):
+        data[data.index(b"PK\1\2") + 8] |= 1
+
+    def cut(data):
+        del data[-30:]
+
+    two = {"a.png": png(), "b.png": png()}
+    for given, message in (
+        (patched(zipped(tmp_path, two, "locked.zip"), locked), "locked with a password"),
+        (patched(zipped(tmp_path, two, "cut.zip"), cut), "broken, or no zip"),
+        (patched(zipped(tmp_path, two, "none.zip"), bytearray.clear), "broken, or no zip"),
+        (zipped(tmp_path, {".hidden": b"x"}, "empty.zip"), "no photos in it"),
+    ):
+        [(name, problem)] = told([given])
+        assert name == given.name and message in problem
+    monkeypatch.setattr(uploads, "MAX_ZIP_BYTES", 2 * len(png()) - 1)
+    assert "when unpacked" in told([zipped(tmp_path, two)])[0][1]
+    monkeypatch.setattr(uploads, "MAX_LISTING_BYTES", 100)
+    assert "thousands of files" in told([zipped(tmp_path, two)])[0][1]
+
+
+def test_too_many_photos_are_one_message(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_PHOTOS", 2)
+    given = zipped(tmp_path, {"a.png": png(), "b.png": png()})
+    assert count([given]) == 2
+    with pytest.raises(ImageError, match="More than 2 photos"):
+        count([given, Upload("c.png", "c.png")])
+
+
+def test_names_are_the_visitors_own_and_one_line_of_text():
+    payload = ListFiles(
+        root=[
+            FileData(path="/tmp/gradio/1/x_jpg", orig_name="C:\\me\\x\n\u202e.jpg"),
+            FileData(path="/tmp/gradio/2/y.jpg"),
+            FileData(path="/tmp/gradio/3/z.jpg", orig_name="../../"),
+        ]
+    )
+    assert [upload.name for upload in read_uploads(payload)] == ["x??.jpg", "y.jpg", ".."]
+    assert read_uploads(None) == []
+
+
+# --- what comes out -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """More than a batch of photos, and a file that is none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(many_tab.BATCH + 2):
+        (folder / f"{i:02}.png").write_bytes(png((20 * i, 60, 30)))
+    (folder / "03b.png").write_text("not a photo")
+    return folder
+
+
+def test_rows_are_those_of_the_command_line(captioner, checkpoint, folder, capsys):
+    given = [Upload(str(path), path.name) for path in sorted(folder.iterdir())]
+    batches = list(caption_uploads(captioner, checkpoint, given))
+    assert [len(batch) for batch in batches] == [many_tab.BATCH, 3]
+    done = [record for batch in batches for record, _ in batch]
+    for kind, ours in (("jsonl", as_jsonl(done)), ("csv", as_csv(done))):
+        main(["caption", str(folder), "--checkpoint", checkpoint, "--format", kind])
+        assert ours.decode() == capsys.readouterr().out.replace(f"{folder}/", "")
+    assert [set(record) for record in done].count({"image", "error"}) == 1
+    thumbnails = [thumbnail for batch in batches for _, thumbnail in batch]
+    assert [thumbnail is None for thumbnail in thumbnails] == ["error" in r for r in done]
+
+
+def test_closing_stops_computing(captioner, folder, monkeypatch):
+    read = []
+    encode = captioner.encode
+    monkeypatch.setattr(captioner, "encode", lambda images: read.append(1) or encode(images))
+    given = [Upload(str(path), path.name) for path in sorted(folder.glob("0?.png"))]
+    with closing(caption_uploads(captioner, "tiny", given, num_beams=1)) as batches:
+        next(batches)
+    assert len(read) == many_tab.BATCH < len(given)
+
+
+def test_a_thin_photo_has_a_thumbnail(captioner, tmp_path):
+    draw_photo(3000, 1).save(tmp_path / "thin.png")
+    [[(record, thumbnail)]] = caption_uploads(
+        captioner, "tiny", [Upload(str(tmp_path / "thin.png"), "thin.png")]
+    )
+    assert record["caption"] and thumbnail.size == (96, 1)
+
+
+def test_words_and_names_are_text():
+    name, words = "<img src=x onerror=x>&.jpg", "A <b>dog</b>"
+    record = {"image": name, "caption": words, "log_probability": -2.0, "words": [{}, {}]}
+    shown = row(record, draw_photo())
+    assert "&lt;img src=x onerror=x&gt;&amp;.jpg" in shown and "A &lt;b&gt;dog&lt;/b&gt;" in shown
+    assert shown.count("<img") == 1 and "<b>" not in shown and "37% a word" in shown
+    failed = row({"image": name, "error": f"{name}: no <i>image</i>"}, None)
+    assert "Not read:</b> no &lt;i&gt;image&lt;/i&gt;" in failed and "<img" not in failed
+    assert "nothing to say" in row({**record, "caption": "", "words": []}, draw_photo())
+
+
+def test_a_spreadsheet_sees_no_formula():
+    done = [
+        {"image": "=1+1.jpg", "error": "=1+1.jpg: broken"},
+        {"image": "a.jpg", "caption": "-x", "log_probability": -1.5, "words": []},
+    ]
+    rows = list(csv.reader(io.StringIO(as_csv(done).decode())))
+    assert rows[1:] == [["'=1+1.jpg", "", "", "'=1+1.jpg: broken"], ["a.jpg", "'-x", "-1.5000", ""]]
+    assert json.loads(as_jsonl(done).splitlines()[0])["image"] == "=1+1.jpg"
+
+
+# --- the tab --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def app(captioners, tmp_path_factory):
+    """A page with the tab alone: (blocks, address, folder of its files)."""
+    temporary = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(temporary))
+        with gr.Blocks() as demo:
+            model = gr.Dropdown(captioners.names, value=captioners.names[0])
+            many_tab.build(captioners, model)
+        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, css=CSS)
+        yield demo, address, temporary
+        demo.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not shutil.which(CHROMIUM):
+        if os.environ.get("CI"):
+            pytest.fail(f"{CHROMIUM} is missing, and CI must run the browser tests")
+        pytest.skip(f"{CHROMIUM} is missing; install Debian's chromium to run the browser tests")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, app):
+    _, address, _ = app
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_default_timeout(60_000)
+    dialogs, requested = [], []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message) or dialog.dismiss())
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(address)
+    page.wait_for_selector(".many-empty")
+    yield page
+    assert not dialogs, "a name ran as a script"
+    assert all(url.startswith((address, "data:", "blob:")) for url in requested)
+    page.close()
+
+
+def give(page, *paths):
+    page.set_input_files("input[type=file]", paths)
+    page.locator(".file-preview tr").nth(len(paths) - 1).wait_for()
+    page.get_by_role("button", name="Write captions").click()
+
+
+@pytest.mark.browser
+def test_photos_to_a_table_and_its_files(app, page, folder, tmp_path):
+    hostile = "<img src=x onerror=alert(1)>${alert(2)}.png"
+    zipped(tmp_path, {f"in/{hostile}": png(), "last.png": png()})
+    (tmp_path / "first.png").write_bytes(png())
+    give(page, tmp_path / "first.png", folder / "03b.png", tmp_path / "some.zip")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).open(encoding="utf-8")))
+    names = ["first.png", "03b.png", hostile, "last.png"]
+    assert download.value.suggested_filename == "captions.csv"
+    assert [r["image"] for r in rows] == names
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSONL").click()
+    assert len(Path(download.value.path()).read_text().splitlines()) == 4
+
+    assert page.inner_text(".many-status") == "4 of 4 done, 1 could not be read."
+    assert [t.inner_text() for t in page.query_selector_all(".many-table tbody th")] == names
+    shown = page.locator(".many-table").get_by_role("row")
+    cells = shown.nth(1).get_by_role("cell").all_inner_texts()
+    assert cells[1] == rows[0]["caption"] and cells[2].endswith("% a word")
+    assert "Not read: not an image" in shown.nth(2).inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    loaded = "Array.from(document.images).every(i => i.complete && i.naturalWidth)"
+    assert page.locator(".many-table img").count() == 3 and page.evaluate(loaded)
+
+    demo, _, temporary = app
+    assert list(temporary.rglob("captions.*"))
+    delete_files_created_by_app(demo, None)
+    assert not [path for path in temporary.rglob("*") if path.is_file()]
+
+
+@pytest.mark.browser
+def test_stop(page, captioner, folder, monkeypatch):
+    monkeypatch.setattr(many_tab, "BATCH", 1)
+    read = []
+    encode = captioner.encode
+
+    def slow(images):
+        time.sleep(0.5)
+        read.append(1)
+        return encode(images)
+
+    monkeypatch.setattr(captioner, "encode", slow)
+    give(page, *sorted(folder.glob("0?.png")))
+    page.wait_for_selector(".many-table")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Download CSV").wait_for()
+    stopped = page.inner_text(".many-status")
+    assert stopped.startswith("Stopped: ") and stopped.endswith(" of 10 done.")
+    page.wait_for_timeout(1200)
+    after = len(read)
+    page.wait_for_timeout(1200)
+    assert len(read) == after < 10
+
+
+@pytest.mark.browser
+def test_without_a_photo_the_button_says_so(page):
+    page.get_by_role("button", name="Write captions").click()
+    assert "Add photos, or a zip" in page.wait_for_selector(".toast-body").inner_text()
+    assert page.get_by_role("button", name="Write captions").is_visible()
+
+
+def test_the_endpoint(app, checkpoint, folder, tmp_path):
+    gradio_client = pytest.importorskip("gradio_client")
+    client = gradio_client.Client(app[1], verbose=False)
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/caption_many"]
+    zipped(tmp_path, {"in/one.png": png(), "two.png": png((0, 0, 250))})
+    files = [
+        gradio_client.handle_file(path) for path in (folder / "03b.png", tmp_path / "some.zip")
+    ]
+    broken, one, two = client.predict(files=files, api_name="/caption_many")
+    assert set(broken) == {"image", "error"} and broken["error"].startswith("03b.png: not an image")
+    assert [one["image"], two["image"]] == ["one.png", "two.png"]
+    for record in (one, two):
+        assert set(record) == {"image", "caption", "log_probability", "words", "checkpoint"}
+        assert record["caption"] == " ".join(word["text"] for word in record["words"])
+        assert record["checkpoint"] == checkpoint
+    again = client.predict(files=files[1:], num_beams=1, model=checkpoint, api_name="/caption_many")
+    assert [record["image"] for record in again] == ["one.png", "two.png"]
+    for wrong, message in (
+        ({"files": []}, "Add photos, or a zip"),
+        ({"files": files, "model": "/etc"}, "/etc: choose a model"),
+        ({"files": files, "num_beams": 11}, "maximum"),
+    ):
+        with pytest.raises(gradio_client.exceptions.AppError, match=message):
+            client.predict(**wrong, api_name="/caption_many")

@@ -1,0 +1,271 @@
+"""The tab for many photos: files or zips in, a table that fills as it goes, CSV and JSON lines."""
+
+import html
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from PIL import Image
+
+from model import Captioner
+from model.images import ImageError
+from model.records import csv_writer, jsonl_writer, records
+from ui.actions import QUIET, chosen, one_line
+from ui.captioners import Captioners
+from ui.photos import complaint, data_url
+from ui.uploads import (
+    MAX_PHOTO_BYTES,
+    MAX_PHOTOS,
+    MEGABYTE,
+    Photo,
+    Upload,
+    count,
+    photos,
+    read_uploads,
+)
+
+BATCH = 8  # photos whose captions are written together: a third of the work of one by one
+MAX_BEAMS = 10
+THUMBNAIL_SIDE = 96  # pixels; shown at half of it, for sharp screens
+# A browser knows what is an image by its own list, which may lack some that we can open
+FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".tif", ".tiff", ".zip"]
+LIMITS = f"Up to {MAX_PHOTOS} photos at a time, {MAX_PHOTO_BYTES // MEGABYTE} MB each."
+NOTHING = "Add photos, or a zip of photos, first."
+# What a spreadsheet takes for the beginning of a formula
+FORMULA = ("=", "+", "-", "@")
+# The value is a list of rows, of which only the new ones travel. They come escaped from Python:
+# what gradio fills in for {{ }} it runs as a script, and names may hold `${`.
+# The roles are for Safari, which forgets what is a table when a phone shows it as a list.
+TABLE = """${value.length ? `
+<table class="many-table" role="table">
+<caption>Probability: what the model gave each word, on average.</caption>
+<thead role="rowgroup"><tr role="row">
+<th scope="col" role="columnheader">Photo</th><th scope="col" role="columnheader">File</th>
+<th scope="col" role="columnheader">Caption</th><th scope="col" role="columnheader">Probability</th>
+</tr></thead>
+<tbody role="rowgroup">${value.join("")}</tbody></table>` : `
+<p class="many-empty">Add photos, or a zip of photos, and choose “Write captions”.
+Each gets a row here: the photo, its caption, and how likely the model finds it.<br>
+${limits}</p>`}"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done of one visitor's photos. It holds no photo.
+
+    Each batch makes a new one, so that one that was cancelled half-way leaves nothing behind.
+    """
+
+    total: int
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def progress(self, ended: bool = False) -> str:
+        """How far it is, as a bar and in words that are read aloud."""
+        done = len(self.records)
+        failed = sum("error" in record for record in self.records)
+        words = f"{done} of {self.total} done"
+        if failed:
+            words += f", {failed} could not be read"
+        if ended:
+            words = f"{words}." if done == self.total else f"Stopped: {words}."
+        return status(words) + (
+            f'<progress class="many-bar" max="{self.total}" value="{done}" '
+            'aria-label="Photos done"></progress>'
+        )
+
+
+def status(words: str) -> str:
+    """Words that are read aloud when they change."""
+    return f'<p class="many-status" role="status">{words}</p>'
+
+
+def caption_uploads(
+    captioner: Captioner, name: str, uploads: list[Upload], num_beams: int | None = None
+) -> Iterator[list[tuple[dict[str, Any], Image.Image | None]]]:
+    """Each photo's record and thumbnail, a batch at a time. Nothing runs once it is closed.
+
+    A photo is dropped for its features as soon as it was read: at most one is in memory.
+    name: of the captioner, as visitors know it; its own may be a path of the host's.
+    """
+    options = {} if num_beams is None else {"num_beams": num_beams}
+    captioner.options(**options)  # complains before any photo is read
+
+    def prepare(photo: Photo):
+        try:
+            image = photo.load()
+        except ImageError as error:
+            return photo.name, error, None
+        features = captioner.encode([image])[0]
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        return photo.name, features, image
+
+    prepared = map(prepare, photos(uploads))
+    while batch := list(islice(prepared, BATCH)):
+        readable = [features for _, features, thumbnail in batch if thumbnail is not None]
+        captions = iter(captioner.captions(readable, **options))
+        yield [
+            (records(image, result if thumbnail is None else next(captions), name)[0], thumbnail)
+            for image, result, thumbnail in batch
+        ]
+
+
+def row(record: dict[str, Any], thumbnail: Image.Image | None) -> str:
+    """A record as a row of the table."""
+    image, likely = record["image"], ""
+    if "error" in record:
+        problem = html.escape(record["error"].removeprefix(f"{image}: "))
+        said = f'<span aria-hidden="true">⚠</span> <b>Not read:</b> {problem}'
+    elif record["words"]:
+        said = html.escape(record["caption"])
+        likely = f"{math.exp(record['log_probability'] / len(record['words'])):.0%} a word"
+    else:
+        said = "<b>No caption:</b> the model has nothing to say about this photo"
+    picture = "" if thumbnail is None else f'<img src="{data_url(thumbnail)}" alt="">'
+    return (
+        f'<tr role="row"><td role="cell">{picture}</td>'
+        f'<th scope="row" role="rowheader">{html.escape(image)}</th>'
+        f'<td role="cell">{said}</td><td role="cell">{likely}</td></tr>'
+    )
+
+
+def as_csv(done: list[dict[str, Any]]) -> bytes:
+    """As `python -m model caption --format csv`, but made for spreadsheets, where names out of a
+    stranger's zip must not become formulas: those begin with an apostrophe here."""
+    file = io.StringIO()
+    write = csv_writer(file)
+    for record in done:
+        write(
+            {
+                key: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+                for key, value in record.items()
+            }
+        )
+    return file.getvalue().encode()
+
+
+def as_jsonl(done: list[dict[str, Any]]) -> bytes:
+    """As `python -m model caption --format jsonl`."""
+    file = io.StringIO()
+    write = jsonl_writer(file)
+    for record in done:
+        write(record)
+    return file.getvalue().encode()
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> None:
+    """Lay out the tab and wire it, with the endpoint `/caption_many`."""
+    job = gr.State(None)
+    plain = {"apply_default_css": False, "elem_classes": "many-html"}
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            files = _many_files()
+            with gr.Accordion("Options", open=False):
+                num_beams = gr.Slider(
+                    1,
+                    MAX_BEAMS,
+                    captioners.get().options().num_beams,
+                    step=1,
+                    label="Beams",
+                    info="How many captions are weighed against each other; 1 is greedy.",
+                )
+            start = gr.Button("Write captions", variant="primary")
+            stop = gr.Button("Stop", visible=False)
+            progress = gr.HTML(status(""), **plain)
+            csv = gr.DownloadButton("Download CSV", visible=False, size="md")
+            jsonl = gr.DownloadButton("Download JSONL", visible=False, size="md")
+        with gr.Column(scale=3, min_width=320):
+            table = gr.HTML([], html_template=TABLE, limits=LIMITS, **plain)
+
+    def shown(button: gr.Button) -> list[dict[str, Any]]:
+        return [gr.update(visible=button is other) for other in (start, stop)]
+
+    def begin(uploads: list[Upload]):
+        """An empty table, until it is this visitor's turn."""
+        if not uploads:
+            raise complaint(NOTHING)
+        hidden = gr.update(visible=False)
+        return [None, status("Waiting for a turn …"), [], *shown(stop), hidden, hidden]
+
+    def run(uploads: list[Upload], num_beams: float, name: str | None):
+        """Write the captions, a batch at a time."""
+        captioner, name = _choose(captioners, name)
+        with one_line():
+            work, rows = Job(count(uploads)), []
+            yield [work, work.progress(), rows, *shown(stop)]
+            for batch in caption_uploads(captioner, name, uploads, int(num_beams)):
+                work = Job(work.total, work.records + [record for record, _ in batch])
+                rows = rows + [row(*done) for done in batch]
+                yield [work, work.progress(), rows, *shown(stop)]
+
+    def finish(work: Job | None):
+        """Offer what there is, be it all or not."""
+        if work is None or not work.records:
+            return [status("Stopped."), *shown(start), gr.skip(), gr.skip()]
+        downloads = [
+            # in gradio's folder under the name of their content, and removed by its schedule
+            gr.update(value=save_bytes_to_cache(content, name, csv.GRADIO_CACHE), visible=True)
+            for content, name in (
+                (as_csv(work.records), "captions.csv"),
+                (as_jsonl(work.records), "captions.jsonl"),
+            )
+        ]
+        return [work.progress(ended=True), *shown(start), *downloads]
+
+    results, ends = [job, progress, table, start, stop], [progress, start, stop, csv, jsonl]
+    # One at a time, for all visitors: it keeps the processor busy as it is.
+    alone = {"concurrency_limit": 1, "concurrency_id": "many"}
+    begun = start.click(begin, [files], [*results, csv, jsonl], **QUIET)
+    running = begun.success(run, [files, num_beams, model], results, **QUIET, **alone)
+    for ended in (running.success, running.failure):
+        ended(finish, [job], ends, **QUIET)
+    stop.click(finish, [job], ends, cancels=[running], **QUIET)
+
+    def caption_many(
+        files: list[Upload], num_beams: float = 0, model: str = ""
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Caption many photos. Gives the list of all that are done after every few of them.
+
+        A photo that was done is {"image": its name, "caption", "log_probability",
+        "words": [{"text", "probability"}], "checkpoint"}; one that cannot be read is
+        {"image", "error"}.
+
+        Args:
+            files: photos and zips of photos; up to 500 photos.
+            num_beams: captions weighed against each other; 0 takes the model's own.
+            model: the captioner; the first one offered if empty.
+        """
+        if not files:
+            raise complaint(NOTHING)
+        captioner, name = _choose(captioners, model)
+        with one_line():
+            count(files)
+            done = []
+            for batch in caption_uploads(captioner, name, files, int(num_beams) or None):
+                done = done + [record for record, _ in batch]
+                yield done
+
+    with gr.Row(visible=False):
+        asked = [_many_files(), gr.Number(0, minimum=0, maximum=MAX_BEAMS), gr.Textbox("")]
+        gr.Button().click(caption_many, asked, gr.JSON(), api_name="caption_many", **alone)
+
+
+def _many_files() -> gr.File:
+    files = gr.File(
+        label="Photos, or a zip of photos",
+        file_count="multiple",
+        file_types=FILE_TYPES,
+        height=220,
+    )
+    files.preprocess = read_uploads
+    return files
+
+
+def _choose(captioners: Captioners, name: str | None) -> tuple[Captioner, str]:
+    """The captioner and its name on the page."""
+    name = (name or "").strip() or captioners.names[0]
+    return chosen(captioners, name), name
