@@ -41,14 +41,14 @@ def many(page: Page) -> None:
     photos = sorted((ROOT / "assets" / "examples").glob("*.jpg"))
     page.locator("input[type=file][multiple]").set_input_files(photos)
     page.wait_for_timeout(1500)
-    page.get_by_role("button", name="Caption them", exact=False).click()
+    page.get_by_role("button", name="Write captions").click()
     page.get_by_text(f"{len(photos)} of {len(photos)} done", exact=False).first.wait_for()
 
 
 def lesson(page: Page) -> None:
     caption(page)
     page.get_by_role("tab", name="How cross-attention works").click()
-    page.get_by_text("difference from torch", exact=False).first.wait_for()
+    page.get_by_text("NumPy and torch compute", exact=False).first.wait_for()
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def add_endpoints(captioners: Captioners) -> None:
     with gr.Row(visible=False):
         photo = photo_input()
         num_beams = gr.Number(0)
-        text, method, model = gr.Textbox(), gr.Textbox(DEFAULT_METHOD), gr.Textbox()
+        text, method, model = gr.Textbox(""), gr.Textbox(DEFAULT_METHOD), gr.Textbox("")
         button = gr.Button()
         button.click(caption, [photo, num_beams, model], gr.Textbox(), api_name="caption")
         button.click(explain, [photo, text, method, model], gr.JSON(), api_name="explain")

@@ -72,20 +72,21 @@ def build(captioners: Captioners) -> gr.Blocks:
         model.input(load, [model], [model], api_visibility="private").failure(
             lambda: captioners.names[0], None, [model], api_visibility="private"
         )
-        # a photo is brought along to a tab that has none
+        # A photo is brought along to a tab that has none. In the browser: on its way through
+        # Python a tab's own photo would be encoded again, and count as a new one.
         explain_page.select(
-            lambda mine, own, text, value: (
-                mine if mine is not None else own,
-                text or " ".join(word["text"] for word in (value or {}).get("words", [])),
-            ),
+            None,
             [explained, photo, sentence, shown],
             [explained, sentence],
+            js="""(mine, own, text, value) =>
+              [mine ?? own, text || (value?.words ?? []).map((word) => word.text).join(" ")]""",
             api_visibility="private",
         )
         lesson_page.select(
-            lambda mine, own: mine if mine is not None else own,
+            None,
             [taught, photo],
             [taught],
+            js="(mine, own) => mine ?? own",
             api_visibility="private",
         )
         add_endpoints(captioners)
