@@ -11,6 +11,9 @@ from torch import Tensor
 from model.config import CheckpointError
 
 FAMILIARITY = "familiarity.safetensors"
+# Of the mean variance, added to each: directions in which the training photos hardly vary must not
+# decide alone, and fewer photos than dimensions have an inverse covariance too.
+RIDGE = 0.01
 
 
 def pooled(image_features: Tensor) -> Tensor:
@@ -28,7 +31,7 @@ class Familiarity:
     """The Mahalanobis distance of a photo from the training photos (Lee et al. 2018, "A Simple
     Unified Framework for Detecting Out-of-Distribution Samples"), and where "unlike" begins.
 
-    With `pooled` features x, their mean μ and covariance Σ over the training photos,
+    With `pooled` features x, their mean μ and (ridged) covariance Σ over the training photos,
     distance = √((x − μ)ᵀ Σ⁻¹ (x − μ)) = |W (x − μ)|, where WᵀW = Σ⁻¹.
 
     Attributes:
@@ -46,13 +49,15 @@ class Familiarity:
         """From the pooled features (photos, width) of the training photos, and of others from the
         same source, of which this share is to be above the threshold.
 
-        Raises ValueError for too few training photos, or copies of one.
+        Raises ValueError when the training photos do not differ.
         """
-        mean, train = train.double().mean(dim=0), train.double()
-        factor, failed = torch.linalg.cholesky_ex(shrunk_covariance(train - mean))
-        if failed:
-            raise ValueError("too few training photos, or all the same")
-        eye = torch.eye(len(mean), dtype=mean.dtype)
+        if (train == train[0]).all():
+            raise ValueError("the training photos are all the same")
+        train = train.double()
+        mean, eye = train.mean(dim=0), torch.eye(train.shape[1], dtype=train.dtype)
+        covariance = (train - mean).T @ (train - mean) / len(train)
+        covariance += RIDGE * covariance.diagonal().mean() * eye
+        factor = torch.linalg.cholesky(covariance)
         whitening = torch.linalg.solve_triangular(factor, eye, upper=False)
         fitted = cls(mean.float(), whitening.float(), torch.tensor(torch.inf))
         fitted.threshold = fitted.distances(dev).quantile(1 - share)
@@ -100,19 +105,3 @@ class Familiarity:
 def _unfit(path: Path, problem: str) -> CheckpointError:
     advice = "delete it and run python -m training.familiarity again"
     return CheckpointError(f"{path}: {problem}; {advice}")
-
-
-def shrunk_covariance(centred: Tensor) -> Tensor:
-    """The covariance (width, width) of centred rows (N, width), drawn towards a multiple of the
-    identity as far as its estimate is noisy (Ledoit and Wolf 2004, "A Well-Conditioned Estimator").
-
-    Without it, N ≤ width rows have no inverse covariance, and few more a bad one.
-    """
-    count, width = centred.shape
-    covariance = centred.T @ centred / count
-    target = covariance.trace() / width * torch.eye(width, dtype=centred.dtype)
-    # squared distances: of the covariance from the target, of one row's x xᵀ from the covariance
-    spread = (covariance - target).square().sum()
-    noise = centred.square().sum(dim=1).square().mean() - covariance.square().sum()
-    share = (noise / count / spread).clamp(max=1)
-    return share * target + (1 - share) * covariance

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from transformers import SiglipVisionConfig
 
 from model import CheckpointError, load
-from model.familiarity import FAMILIARITY, Familiarity
+from model.familiarity import FAMILIARITY, RIDGE, Familiarity
 from tests.test_data import flickr  # noqa: F401  (a fixture)
 from tests.test_train import settings, start  # noqa: F401  (start is a fixture)
 from tests.tiny import draw_photo, tiny_captioner
@@ -39,18 +39,13 @@ def folder(tmp_path, familiarity):
 
 @pytest.mark.parametrize("count", [400, 10])  # more photos than dimensions, and fewer
 def test_distance_is_that_of_the_formulas(count):
-    """Ledoit and Wolf (2004), lemmas 3.2 to 3.4, and Lee et al. (2018), as they are written."""
+    """Lee et al. (2018), equation 1, with one class, as it is written."""
     train, features = vectors(count, 0).double().numpy(), vectors(6, 2)
-    centred = train - train.mean(0)
-    covariance = centred.T @ centred / count
-    m = np.trace(covariance) / WIDTH
-    d2 = ((covariance - m * np.eye(WIDTH)) ** 2).sum() / WIDTH
-    outer = [((np.outer(x, x) - covariance) ** 2).sum() / WIDTH for x in centred]
-    b2 = min(sum(outer) / count**2, d2)
-    shrunk = b2 / d2 * m * np.eye(WIDTH) + (d2 - b2) / d2 * covariance
+    covariance = np.cov(train.T, bias=True)
+    covariance += RIDGE * np.trace(covariance) / WIDTH * np.eye(WIDTH)
     x = features.numpy()[0]  # the class token
     x = x / np.linalg.norm(x) - train.mean(0)
-    expected = np.sqrt(x @ np.linalg.inv(shrunk) @ x)
+    expected = np.sqrt(x @ np.linalg.inv(covariance) @ x)
     found = Familiarity.fit(vectors(count, 0), vectors(5, 1)).distance(features)
     assert found == pytest.approx(expected, rel=1e-4)
 
@@ -66,8 +61,8 @@ def test_the_threshold_is_a_quantile_of_other_photos(familiarity):
 
 def test_same_photos_have_no_distance():
     for count in (1, 3):
-        with pytest.raises(ValueError, match="too few training photos, or all the same"):
-            Familiarity.fit(torch.ones(count, WIDTH), vectors(5, 1))
+        with pytest.raises(ValueError, match="the training photos are all the same"):
+            Familiarity.fit(vectors(1, 0).repeat(count, 1), vectors(5, 1))
 
 
 def test_the_command_tells_strange_photos_from_the_photos_of_a_folder(
