@@ -2,7 +2,8 @@
 
 Both are timed in turns in one run, and the ratios of their medians are printed: seconds differ from
 machine to machine and from minute to minute, ratios hardly. Captioning begins with the photo. Where
-a method can, its maps begin with the photo's features, which captioning has computed already.
+a method can, its maps begin with the photo's features, which captioning has computed already. The
+plain grey photo is encoded before the clock starts, once for a captioner.
 """
 
 import statistics

@@ -77,6 +77,7 @@ class ImageEncoder(nn.Module):
             self.backbone.embeddings.register_forward_hook(self._drop_patches)
         stretch = config.model_type in STRETCH_WHEN_ASKED
         self._arguments = {"interpolate_pos_encoding": True} if stretch else {}
+        self._grey: tuple[list[Tensor], Tensor] | None = None
 
     @classmethod
     def from_pretrained(cls, name: str, image_size: tuple[int, int]) -> "ImageEncoder":
@@ -122,6 +123,23 @@ class ImageEncoder(nn.Module):
             )
         return features
 
+    @torch.inference_mode()
+    def grey_features(self) -> Tensor:
+        """Features (1, S, width) of a plain photo, in the mean colour of the training photos.
+
+        They are kept, with a copy of the weights that made them, until a weight is another one:
+        comparing all weights takes a tenth of the time of encoding, and nothing that changes them
+        can be missed. (Version counters would be cheaper, but fused optimizers do not count.)
+        """
+        weights = list(self.state_dict().values())
+        grey = torch.zeros(1, 3, *self.image_size, device=weights[0].device)  # once normalised
+        if self.training:  # each pass may drop other patches
+            return self(grey)
+        kept = self._grey
+        if kept is None or not all(map(_same, kept[0], weights)):
+            self._grey = kept = [w.clone() for w in weights], self(grey)
+        return kept[1]
+
     def _encode_seen(self, pixel_values: Tensor, seen: Tensor) -> Tensor:
         if self.backbone.config.model_type in ROTARY:
             raise ValueError("this image encoder cannot leave patches out")
@@ -160,3 +178,7 @@ class ImageEncoder(nn.Module):
             self.kept_patches = kept = order[:, : max(1, round(count * (1 - self.patch_dropout)))]
         patches = patches.gather(1, kept[..., None].expand(-1, -1, patches.shape[2]))
         return torch.cat([embedded[:, :prefix], patches], dim=1)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)

@@ -109,9 +109,8 @@ def explain(
             features = captioner.encoder(pixels)
     log_probabilities, weights, gradients = _replay(captioner, features, tokens)
     with torch.inference_mode():
-        # all zeros is the mean colour, once normalised
-        grey = torch.zeros(1, 3, *captioner.encoder.image_size, device=captioner.device)
-        blind = token_log_probabilities(captioner, captioner.encoder(grey), tokens)[0]
+        grey = captioner.encoder.grey_features()
+        blind = token_log_probabilities(captioner, grey, tokens)[0]
         if "occlusion" in needs:
             occlusion = _occlusion(captioner, pixels, tokens, log_probabilities)
     gained = (log_probabilities - blind).tolist()

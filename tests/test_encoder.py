@@ -1,5 +1,7 @@
 """Image encoders of every family: grid and prefix tokens come from the config."""
 
+import copy
+
 import pytest
 import torch
 from transformers import (
@@ -116,3 +118,37 @@ def test_what_does_not_fit_is_refused():
     encoder.num_prefix_tokens = 2  # a config that lies about its prefix
     with pytest.raises(CheckpointError, match="the encoder gave 17 tokens"):
         encoder(torch.zeros(1, 3, 56, 56))
+
+
+def test_grey_features_follow_the_weights():
+    """Encoded once for the same weights, and anew after everything that changes them."""
+    torch.manual_seed(0)
+    encoder = ImageEncoder(FAMILIES["dinov2"][0], (56, 56)).eval()
+    calls = []
+    encoder.backbone.register_forward_hook(lambda *_: calls.append(1))
+
+    def encoded() -> int:
+        """Passes through the backbone that it took to get the right answer."""
+        before = len(calls)
+        found = encoder.grey_features()
+        taken = len(calls) - before
+        with torch.inference_mode():
+            torch.testing.assert_close(found, encoder(torch.zeros(1, 3, 56, 56)))
+        return taken
+
+    assert [encoded(), encoded()] == [1, 0]
+    optimizer = torch.optim.AdamW(encoder.parameters(), fused=True)  # counts no versions
+    encoder(torch.randn(1, 3, 56, 56)).square().mean().backward()
+    optimizer.step()
+    assert [encoded(), encoded()] == [1, 0]
+    encoder.load_state_dict({k: v * 1.1 for k, v in encoder.state_dict().items()})
+    assert [encoded(), encoded()] == [1, 0]
+    encoder.half().float()  # rounded
+    assert [encoded(), encoded()] == [1, 0]
+    with torch.no_grad():
+        encoder.backbone.layernorm.weight[3] += 1
+    assert [encoded(), encoded()] == [1, 0]
+    assert copy.deepcopy(encoder).grey_features().equal(encoder.grey_features())
+    encoder.train().patch_dropout = 0.5  # other patches each time: nothing to keep
+    assert encoder.grey_features().shape[1] == 1 + 8
+    assert encoder.eval().grey_features().shape[1] == 1 + 16
