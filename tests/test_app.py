@@ -1,5 +1,7 @@
 """The page as its visitors see it: in a real browser, with a tiny captioner."""
 
+import base64
+import io
 import json
 import os
 import socket
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from PIL import Image
 
 from model import load
 from tests.tiny import draw_photo, tiny_captioner
+from ui.photos import data_url
 
 ROOT = Path(__file__).parent.parent
 WORDS = "#caption-lens .word"
@@ -42,6 +46,7 @@ def address(checkpoint, tmp_path_factory):
         "CAPTIONLENS_CHECKPOINT": str(checkpoint),
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
+        "GRADIO_MCP_SERVER": str(find_spec("mcp") is not None),
     }
     log = (folder / "log").open("w+")
     app = subprocess.Popen(
@@ -394,3 +399,28 @@ def test_endpoints(address, checkpoint, tmp_path):
         "/explain",
         "/caption_many",
     }
+
+
+def test_tools_for_a_language_model(address, checkpoint):
+    """With the extra `gradio[mcp]`, an MCP client finds the endpoints and a tool works."""
+    pytest.importorskip("mcp", reason="pip install 'gradio[mcp]' to run this")
+    import anyio
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    picture = data_url(draw_photo())
+
+    async def ask():
+        async with streamablehttp_client(f"{address}/gradio_api/mcp/") as (read, write, _):
+            async with ClientSession(read, write) as session:
+                await session.initialize()
+                tools = {tool.name: tool for tool in (await session.list_tools()).tools}
+                name = next(name for name in tools if name.endswith("caption"))
+                result = await session.call_tool(name, {"photo": picture})
+                return tools, name, result
+
+    tools, name, result = anyio.run(ask)
+    assert len(tools) == 3 and "Caption a photo" in tools[name].description
+    assert not result.isError
+    seen = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
+    assert result.content[0].text == load(checkpoint).caption(seen).text

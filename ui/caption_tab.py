@@ -115,7 +115,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
             )
         except (CheckpointError, ValueError) as error:
             # not raised: a request that fails is taken for a photo that cannot be opened
-            gr.Warning(html.escape(str(error)))
+            gr.Warning(html.escape(str(error), quote=False))
             yield lens.empty(str(error))
 
     @on_gpu

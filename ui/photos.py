@@ -65,7 +65,7 @@ def read_upload(payload) -> Image.Image | None:
 
 def complaint(message: object) -> gr.Error:
     """What a visitor is told in a toast. It shows HTML, and names in it may be a visitor's own."""
-    return gr.Error(html.escape(str(message)), print_exception=False)
+    return gr.Error(html.escape(str(message), quote=False), print_exception=False)
 
 
 def shown(photo: Image.Image) -> Image.Image:
