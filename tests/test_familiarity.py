@@ -1,5 +1,7 @@
 """Photos like the training photos are near, others far, and the checkpoint knows where to tell."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import SiglipVisionConfig
 
 from model import CheckpointError, load
+from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY, RIDGE, Familiarity
 from tests.test_data import flickr  # noqa: F401  (a fixture)
 from tests.test_train import settings, start  # noqa: F401  (start is a fixture)
@@ -15,6 +18,7 @@ from training.average import average
 from training.familiarity import main
 from training.train import new_or_loaded
 
+EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
 WIDTH = 32  # of the tiny captioners' features
 
 
@@ -135,6 +139,16 @@ def test_training_and_averaging_drop_it(folder, flickr, tmp_path):  # noqa: F811
     assert load(folder).familiarity is not None
     assert new_or_loaded(settings(flickr, folder, tmp_path / "run"), []).familiarity is None
     assert average([load(folder), load(folder)], [1, 1]).familiarity is None
+
+
+def test_the_shipped_one_is_of_the_shipped_weights():
+    captioner = load()
+    if captioner.familiarity is None:
+        pytest.skip("none has been computed for these weights")
+    examples = {path.stem: captioner.encode([path])[0] for path in EXAMPLES}
+    unlike = {name for name, features in examples.items() if captioner.familiarity.unlike(features)}
+    assert {"cat", "coffee", "pagoda"} <= unlike and not {"astronaut", "photographer"} & unlike
+    assert (SHIPPED / FAMILIARITY).stat().st_size < 700_000
 
 
 def change(**tensors):
