@@ -17,6 +17,7 @@ from model.images import ImageError
 from model.records import csv_writer, jsonl_writer, records
 from ui.actions import QUIET, chosen, one_line
 from ui.captioners import Captioners
+from ui.gpu import on_gpu
 from ui.photos import complaint, data_url
 from ui.uploads import (
     MAX_PHOTO_BYTES,
@@ -191,6 +192,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         hidden = gr.update(visible=False)
         return [None, status("Waiting for a turn …"), [], *shown(stop), hidden, hidden]
 
+    @on_gpu
     def run(uploads: list[Upload], num_beams: float, name: str | None):
         """Write the captions, a batch at a time."""
         captioner, name = _choose(captioners, name)
@@ -225,6 +227,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         ended(finish, [job], ends, **QUIET)
     stop.click(finish, [job], ends, cancels=[running], **QUIET)
 
+    @on_gpu
     def caption_many(
         files: list[Upload], num_beams: float = 0, model: str = ""
     ) -> Iterator[list[dict[str, Any]]]:
