@@ -18,4 +18,5 @@ except CheckpointError as error:
 demo = build(captioners).queue(max_size=32)
 
 if __name__ == "__main__":
-    demo.launch(theme=theme(), css=CSS, max_file_size="20mb", run_history=False)
+    # a zip of photos may be that large; each photo in it may not
+    demo.launch(theme=theme(), css=CSS, max_file_size="100mb", run_history=False)

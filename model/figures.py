@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from model.attention_maps import METHODS
 from model.explanation import Explanation, same_for_all
+from model.images import fit
 
 SHADE = (10, 12, 16)  # a soft black
 SCALES = ("word", "shared")
@@ -50,7 +51,7 @@ def contact_sheet(
         each map as bright as the photo, "shared" that of all maps.
     side: pixels of a cell's longer side.
     """
-    photo = ImageOps.contain(photo, (side, side))
+    photo = fit(photo, side)
     peak = max(float(m.max()) for m in maps) if settings.get("scale") == "shared" else None
     cells = [(photo, "photo")]
     for word, heatmap in zip(explanation.words, maps, strict=True):

@@ -181,3 +181,10 @@ def _named(source: Any, problem: str) -> ImageError:
     text = f"{name if isinstance(name, str) else 'image'}: {problem}"
     # Names and Pillow's messages may hold line breaks, and names bytes that are not text.
     return ImageError("".join(c if c.isprintable() else "?" for c in text))
+
+
+def fit(photo: Image.Image, side: int) -> Image.Image:
+    """The photo with its longer side at `side` pixels; the other keeps at least one."""
+    longer = max(photo.size)
+    size = tuple(max(1, round(length * side / longer)) for length in photo.size)
+    return photo.resize(size, Image.Resampling.BICUBIC)

@@ -307,3 +307,10 @@ def test_find_images_reports_a_missing_path_and_an_empty_folder(tmp_path):
         find_images(tmp_path / "missing")
     with pytest.raises(ImageError, match=r"a folder without images; give one with JPEG"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "size, expected", [((300, 200), (60, 40)), ((3000, 1), (60, 1)), ((1, 1), (60, 60))]
+)
+def test_fit_keeps_the_shape_and_never_vanishes(size, expected):
+    assert images.fit(Image.new("RGB", size), 60).size == expected

@@ -50,7 +50,8 @@ class Captioners:
             place = name
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = load(place).to(default_device())
+                captioner = self._loaded[name] = load(place).to(default_device())
+                captioner.name = name  # not the host's path: it is told to visitors
             self._loaded.move_to_end(name)
             while len(self._loaded) > AT_ONCE:
                 self._loaded.popitem(last=False)

@@ -7,9 +7,10 @@ import html
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from model.figures import SHADE, overlay
+from model.images import fit
 from ui.photos import data_url
 
 GLOW = (255, 190, 120)  # the highest score; the lowest is SHADE
@@ -80,7 +81,7 @@ def share_map(photo: Image.Image, shares: np.ndarray, about: str) -> str:
 
 def small_maps(photo: Image.Image, maps: np.ndarray, chosen: int) -> str:
     """The maps (heads, rows, cols) of all heads in a row; the chosen one is named and framed."""
-    photo = ImageOps.contain(photo, (SMALL_SIDE, SMALL_SIDE))
+    photo = fit(photo, SMALL_SIDE)
     figures = []
     for head, shares in enumerate(maps):
         name = f"head {head}, chosen" if head == chosen else f"head {head}"

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gradio as gr
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from model import Caption
+from model.images import fit
 from model.lesson import caption_unseeing, opening, steps
 from ui.actions import QUIET, chosen
 from ui.captioners import Captioners
@@ -49,7 +50,7 @@ def begin(captioners: Captioners, photo: Image.Image | None, name: str | None) -
     if not caption.words:
         raise complaint("The model has nothing to say about this photo.")
     yield closed("Finding the word that owes most to the photo …", caption.text)
-    lesson = Lesson(name, ImageOps.contain(photo, (SIDE, SIDE)), features.cpu(), caption)
+    lesson = Lesson(name, fit(photo, SIDE), features.cpu(), caption)
     first = opening(captioner.explain(features, caption))
     config = captioner.config
     choices = (

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.events import Dependency
 from PIL import Image, ImageOps
 
-from model.images import load_image
+from model.images import fit, load_image
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
 SHOWN_SIDE = 768  # pixels: photos are brought to this for display
@@ -70,7 +70,7 @@ def complaint(message: object) -> gr.Error:
 
 def shown(photo: Image.Image) -> Image.Image:
     """The photo at the size it is shown in."""
-    return ImageOps.contain(photo, (SHOWN_SIDE, SHOWN_SIDE))
+    return fit(photo, SHOWN_SIDE)
 
 
 def data_url(photo: Image.Image, quality: int = 88) -> str:
