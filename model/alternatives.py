@@ -33,15 +33,15 @@ def alternatives(
     cache = captioner.decoder.look_at(image_features[None])
 
     def rate(rows: Sequence[Sequence[int]]) -> Tensor:
-        """log p (rows, T, vocab_size) of what follows each token; shorter rows are padded."""
+        """Logits (rows, T, vocab_size) of what follows each token; shorter rows are padded."""
         longest = max(len(row) for row in rows)
         padded = [[*row, *[tokenizer.end] * (longest - len(row))] for row in rows]
         ids = torch.tensor(padded, device=captioner.device)
-        return captioner.decoder(ids, cache).logits.float().log_softmax(-1)
+        return captioner.decoder(ids, cache).logits
 
     said, words = read_sentence(captioner, caption)
     tokens = [tokenizer.start, *said]
-    rated = rate([tokens[:-1]])[0]
+    rated = rate([tokens[:-1]])[0].float().log_softmax(-1)
 
     def may_stand(token: int, place: int) -> bool:
         if place:
@@ -63,7 +63,7 @@ def alternatives(
     while open_:
         rows = [[*tokens[: words[i].start + 1], *pieces] for i, pieces, _ in open_]
         following = rate(rows)[range(len(rows)), [len(row) - 1 for row in rows]]
-        values, indices = following.max(-1)
+        values, indices = following.float().log_softmax(-1).max(-1)
         still = []
         for (i, pieces, so_far), row, value, token in zip(
             open_, rows, values.tolist(), indices.tolist(), strict=True
@@ -76,6 +76,8 @@ def alternatives(
         open_ = still
     listed: list[list[Alternative]] = [[] for _ in words]
     for i, pieces, log_probability in sorted(done, key=lambda entry: -entry[2]):
-        text = "" if pieces == [tokenizer.end] else tokenizer.words(pieces)[0].text
-        listed[i].append(Alternative(text, float(torch.tensor(log_probability).exp())))
+        ends = pieces == [tokenizer.end]
+        text = "" if ends else tokenizer.words(pieces)[0].text
+        if text or ends:  # a lone space is no word
+            listed[i].append(Alternative(text, float(torch.tensor(log_probability).exp())))
     return listed

@@ -166,6 +166,7 @@ def test_keyboard_alone(page, tmp_path):
         " && document.querySelector('#caption-lens .hear').textContent !== before",
         arg=before,
     )
+    assert page.evaluate("document.activeElement.className") == "word", "the focus is not lost"
 
 
 def test_a_runner_up_is_continued_from(page, checkpoint, tmp_path):
@@ -191,6 +192,8 @@ def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
     draw_photo().save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     wait_for_caption(page)
+    page.locator(WORDS).last.click()
+    page.mouse.move(2, 2)
     maps = [overlay(page)]
     for name, value in (("layer", "1"), ("head", "0"), ("method", "occlusion")):
         page.select_option(f"#caption-lens [name={name}]", value)
@@ -201,6 +204,7 @@ def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
             arg=maps[-1],
         )
         maps.append(overlay(page))
+        assert page.locator(WORDS).last.get_attribute("aria-pressed") == "true", "as chosen"
     assert page.locator("#caption-lens [name=layer]").is_disabled(), "occlusion has no layers"
     page.get_by_text("Options", exact=True).click()
     page.get_by_label("number input for Captions side by side").fill("3")
@@ -216,6 +220,8 @@ def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
         arg=text,
     )
     assert several.nth(2).get_attribute("aria-pressed") == "true"
+    several.nth(2).click()
+    page.wait_for_selector(DONE)  # it is there already, and nothing waits for it
 
 
 def test_figure_and_data_are_saved(page, tmp_path):
@@ -254,6 +260,8 @@ def test_a_sentence_of_ones_own(page, tmp_path):
     sentence.fill("   ")
     page.get_by_role("button", name="Explain", exact=True).click()
     assert "no word to explain" in page.wait_for_selector(".toast-body").inner_text()
+    assert [w.inner_text() for w in page.query_selector_all("#explain-lens .word")] == shown
+    assert page.query_selector("#explain-lens .lens[data-state=done]"), "what was there stays"
 
 
 def test_a_file_that_is_no_photo(page, tmp_path):

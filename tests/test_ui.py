@@ -14,7 +14,7 @@ from PIL import Image
 
 from model import CheckpointError
 from tests.tiny import draw_photo, tiny_captioner
-from ui import actions, caption_tab, gpu, lens
+from ui import actions, caption_tab, gpu, lens, photos
 from ui.captioners import AT_ONCE, Captioners
 
 
@@ -128,3 +128,28 @@ def test_zero_gpu_where_it_is_there(monkeypatch):
     finally:
         monkeypatch.undo()
         importlib.reload(gpu)
+
+
+def test_a_photo_that_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos, "MAX_PHOTO_BYTES", photos.MEGABYTE)
+    (tmp_path / "large.jpg").write_bytes(bytes(photos.MEGABYTE + 1))
+    given = types.SimpleNamespace(url=None, path=tmp_path / "large.jpg", orig_name="my.jpg")
+    with pytest.raises(gr.Error, match="my.jpg: larger than 1 MB"):
+        photos.read_upload(given)
+    address = "data:image/png;base64," + base64.b64encode(bytes(photos.MEGABYTE + 1)).decode()
+    given = types.SimpleNamespace(url=address, path=None, orig_name=None)
+    with pytest.raises(gr.Error, match="This photo: larger than 1 MB"):
+        photos.read_upload(given)
+
+
+def test_on_a_space_only_what_is_listed(monkeypatch):
+    monkeypatch.delenv("CAPTIONLENS_CHECKPOINT", raising=False)
+    monkeypatch.setattr("ui.captioners.load", lambda place: pytest.fail(f"loaded {place}"))
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    with pytest.raises(CheckpointError, match="choose a model of the list$"):
+        Captioners().get("you/model")
+
+
+def test_a_beginning_that_is_too_long_leaves_the_caption(captioner):
+    with pytest.raises(ValueError, match="the beginning has .* tokens; it may have 11"):
+        next(caption_tab.write(captioner, draw_photo(), prefix="dog " * 40))

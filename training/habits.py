@@ -7,8 +7,9 @@ from typing import Any
 from training.ptb_tokenizer import tokenize
 
 COLOURS = frozenset(
-    "red blue green yellow black white brown orange pink purple gray grey tan blond blonde".split()
+    "red blue green yellow black white brown orange pink purple grey tan blond".split()
 )
+SPELLINGS = {"gray": "grey", "blonde": "blond"}
 NUMBERS = frozenset("two three four five six several".split())
 # A caption that ends with one of these has not come to its end.
 LEADING_ON = frozenset(
@@ -54,8 +55,12 @@ def _agreement(
 ) -> list[int]:
     right = total = 0
     for name, said in words.items():
-        seen = {word for reference in references[name] for word in tokenize(reference)}
-        for word in of.intersection(said):
+        seen = {_spelt(word) for reference in references[name] for word in tokenize(reference)}
+        for word in of.intersection(map(_spelt, said)):
             total += 1
             right += word in seen
     return [right, total]
+
+
+def _spelt(word: str) -> str:
+    return SPELLINGS.get(word, word)

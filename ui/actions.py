@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from PIL import Image
 
 from model import Captioner, CheckpointError
@@ -19,11 +20,7 @@ from ui.captioners import Captioners
 from ui.gpu import on_gpu
 from ui.photos import complaint
 
-# Every request fails with a toast, and the lens stops waiting.
-FAILED = (
-    "() => document.querySelectorAll('.lens').forEach("
-    "l => l.parentElement.dispatchEvent(new CustomEvent('lens:failed')))"
-)
+MAX_BEAMS = 10
 DOWNLOAD = """(file) => {
   const link = document.createElement("a");
   link.href = file.url;
@@ -32,6 +29,14 @@ DOWNLOAD = """(file) => {
 }"""
 # A toast says what went wrong; the usual progress would also stamp "Error" on each output.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+
+def failed(shown: gr.HTML) -> str:
+    """What the browser does when a request failed: a toast has said why, the lens stops waiting."""
+    return (
+        f"() => document.querySelector('#{shown.elem_id} .lens').parentElement"
+        ".dispatchEvent(new CustomEvent('lens:failed'))"
+    )
 
 
 @contextmanager
@@ -102,21 +107,25 @@ def _checked(asked: dict[str, Any]) -> dict[str, Any]:
 
 def wire(
     shown: gr.HTML, photo: gr.Image, model: gr.Dropdown, captioners: Captioners, continues: bool
-) -> None:
-    """Answer what a lens asks about its photo."""
+) -> Dependency:
+    """Answer what a lens asks about its photo; returns the event that may replace its maps."""
 
     @on_gpu
     def on_explain(picture: Image.Image | None, name: str | None, event: gr.EventData):
-        captioner = chosen(captioners, name)
-        return explain(captioner, needed(picture), event._data or {}, continues)
+        asked = event._data or {}
+        captioner = chosen(captioners, asked.get("model") or name)
+        return explain(captioner, needed(picture), asked, continues)
 
     @on_gpu
     def on_save(picture: Image.Image | None, name: str | None, event: gr.EventData):
-        return save(chosen(captioners, name), needed(picture), event._data or {})
+        asked = event._data or {}
+        captioner = chosen(captioners, asked.get("model") or name)
+        return save(captioner, needed(picture), asked)
 
     file = gr.JSON(visible=False)
     asked = shown.explain(on_explain, [photo, model], [shown], **QUIET)
     saved = shown.save(on_save, [photo, model], [file], **QUIET)
     saved.success(None, [file], None, js=DOWNLOAD, api_visibility="private")
     for event in (asked, saved):
-        event.failure(None, None, None, js=FAILED, api_visibility="private")
+        event.failure(None, None, None, js=failed(shown), api_visibility="private")
+    return asked

@@ -1,7 +1,6 @@
 """The caption tab: a photo in, its caption word by word, and where each word looked."""
 
 import html
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from model import Captioner, CheckpointError
 from ui import lens
-from ui.actions import FAILED, QUIET, needed, wire
+from ui.actions import MAX_BEAMS, QUIET, failed, needed, wire
 from ui.captioners import SHIPPED_NAME, Captioners
 from ui.gpu import on_gpu
 from ui.photos import examples, photo_input
@@ -42,13 +41,16 @@ def write(
 
     Raises ValueError for a beginning that is too long, and for a caption without a word.
     """
+    asked, longest = len(captioner.tokenizer.encode(prefix)[0]), captioner.options().max_length
+    if asked >= longest:
+        raise ValueError(f"the beginning has {asked} tokens; it may have {longest - 1}")
     yield lens.writing([], photo)
     features = captioner.encode([photo])[0]
     options: dict[str, Any] = {"prefix": prefix, "num_captions": num_captions}
     if search == SEARCHES[1]:
         options |= {"sample": True, "temperature": temperature, "top_p": 0.95}
     else:
-        options |= {"num_beams": max(num_beams, num_captions)}
+        options |= {"sample": False, "num_beams": max(num_beams, num_captions)}
     last = None
     for ranked in captioner.stream_captions(features, **options):
         last = ranked
@@ -57,10 +59,7 @@ def write(
     if not captions:
         raise ValueError("The model has nothing to say about this photo.")
     value = lens.reading(captioner, photo, captions[0], features=features, continues=True)
-    value["captions"] = [
-        {"text": c.text, "likely": f"{math.exp(c.log_probability / len(c.tokens)):.0%} a token"}
-        for c in captions
-    ]
+    value["captions"] = [{"text": c.text, "likely": lens.likely(c)} for c in captions]
     familiarity = captioner.familiarity
     unlike = familiarity is not None and familiarity.unlike(features)
     yield value | {"hint": UNLIKE if unlike else ""}
@@ -77,7 +76,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
                 search = gr.Radio(SEARCHES, value=SEARCHES[0], label="Choose the words")
                 num_beams = gr.Slider(
                     1,
-                    10,
+                    MAX_BEAMS,
                     captioners.get().options().num_beams,
                     step=1,
                     label="Beams",
@@ -103,8 +102,9 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
     def answer(picture, model_name, prefix, search, num_beams, num_captions, temperature):
         """Write the caption of a photo, word by word."""
         needed(picture)
+        begun = False
         try:
-            yield from write(
+            for value in write(
                 captioners.get(model_name),
                 picture,
                 prefix=prefix or "",
@@ -112,11 +112,13 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
                 num_beams=int(num_beams),
                 num_captions=int(num_captions),
                 temperature=temperature,
-            )
+            ):
+                begun = True
+                yield value
         except (CheckpointError, ValueError) as error:
             # not raised: a request that fails is taken for a photo that cannot be opened
             gr.Warning(html.escape(str(error), quote=False))
-            yield lens.empty(str(error))
+            yield lens.empty(str(error)) if begun else gr.skip()
 
     @on_gpu
     def run_on_new(picture, *options):
@@ -138,15 +140,24 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
     inputs = [photo, model, prefix, *options]
     # A photo that comes while a caption is being written has its turn afterwards.
     quiet = {**QUIET, "trigger_mode": "always_last", "js": TO_THE_TOP}
-    pressed = button.click(run, inputs, [shown], **quiet)
-    changed = photo.input(run_on_new, inputs, [shown], **quiet)
-    picked = example.then(run, inputs, [shown], **quiet)
-    went_on = shown.go_on(go_on, [photo, model, *options], [shown], **QUIET)
+    asked = wire(shown, photo, model, captioners, continues=True)
+    went_on = shown.go_on(go_on, [photo, model, *options], [shown], cancels=[asked], **QUIET)
+    pressed = button.click(run, inputs, [shown], cancels=[asked, went_on], **quiet)
+    # what is still being said of the photo before is of no use any more
+    old = [asked, went_on, pressed]
+    changed = photo.input(run_on_new, inputs, [shown], cancels=old, **quiet)
+    picked = example.then(run, inputs, [shown], cancels=old, **quiet)
     for event in (pressed, changed, picked, went_on):
-        event.failure(None, None, None, js=FAILED, api_visibility="private")
+        event.failure(None, None, None, js=failed(shown), api_visibility="private")
     for event in (pressed, changed, picked):  # a photo that cannot be opened is not shown
         event.failure(lambda: None, None, [photo], api_visibility="private")
-    photo.clear(lambda: lens.empty(SAY), None, [shown], api_visibility="private")
+    photo.clear(
+        lambda: lens.empty(SAY),
+        None,
+        [shown],
+        cancels=[*old, changed, picked],
+        api_visibility="private",
+    )
     search.change(
         lambda how: (gr.update(visible=how == SEARCHES[0]), gr.update(visible=how == SEARCHES[1])),
         [search],
@@ -154,5 +165,4 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
         api_visibility="private",
     )
     model.change(lambda name: gr.update(visible=name == SHIPPED_NAME), [model], [note], **QUIET)
-    wire(shown, photo, model, captioners, continues=True)
     return photo, shown

@@ -19,8 +19,8 @@ class Captioners:
     """Captioners by name, loaded when they are asked for; the last few stay in memory.
 
     Offered are the host's own (CAPTIONLENS_CHECKPOINT: folders and hub ids, with commas
-    between), the shipped one, and the best of each training run. A visitor may also name a model
-    of the hub, but no other folder of the host's.
+    between), the shipped one, and the best of each training run. One may also name a model of the
+    hub, but not on a Space, where strangers would fill its disk, and no folder of the host's.
     """
 
     def __init__(self):
@@ -42,9 +42,11 @@ class Captioners:
 
         Raises CheckpointError, in one line, for what cannot be had.
         """
-        name = (name or "").strip() or self.names[0]
+        name = str(name or "").strip() or self.names[0]
         place = self._places.get(name)
         if place is None:
+            if "SPACE_ID" in os.environ:
+                raise CheckpointError(f"{name}: choose a model of the list")
             if not HUB_ID.fullmatch(name) or Path(name).exists():
                 raise CheckpointError(f"{name}: choose a model of the list, or name one of the hub")
             place = name

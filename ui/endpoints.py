@@ -8,7 +8,7 @@ from PIL import Image
 
 from model.attention_maps import DEFAULT_METHOD, check_method
 from model.records import explanation_record
-from ui.actions import chosen, one_line
+from ui.actions import MAX_BEAMS, chosen, one_line
 from ui.captioners import Captioners
 from ui.gpu import on_gpu
 from ui.photos import complaint, photo_input
@@ -23,7 +23,7 @@ def add_endpoints(captioners: Captioners) -> None:
 
         Args:
             photo: the photo, a file or its address.
-            num_beams: captions weighed against each other; 0 takes the model's own.
+            num_beams: captions weighed against each other, at most 10; 0 takes the model's own.
             model: the captioner; the first one offered if empty.
         """
         if photo is None:
@@ -58,7 +58,7 @@ def add_endpoints(captioners: Captioners) -> None:
 
     with gr.Row(visible=False):
         photo = photo_input()
-        num_beams = gr.Number(0)
+        num_beams = gr.Number(0, minimum=0, maximum=MAX_BEAMS)
         text, method, model = gr.Textbox(""), gr.Textbox(DEFAULT_METHOD), gr.Textbox("")
         button = gr.Button()
         button.click(caption, [photo, num_beams, model], gr.Textbox(), api_name="caption")

@@ -3,8 +3,9 @@
 import gradio as gr
 from PIL import Image
 
+from model.explanation import read_sentence
 from ui import lens
-from ui.actions import FAILED, QUIET, chosen, explain, needed, wire
+from ui.actions import QUIET, chosen, explain, failed, needed, one_line, wire
 from ui.captioners import Captioners
 from ui.gpu import on_gpu
 from ui.photos import photo_input
@@ -33,12 +34,18 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.Text
     @on_gpu
     def run(picture: Image.Image | None, text: str, name: str | None):
         captioner = chosen(captioners, name)
-        yield lens.writing([], needed(picture))
+        needed(picture)
+        with one_line():
+            read_sentence(captioner, text)  # before what is shown gives way
+        yield lens.writing([], picture)
         yield explain(captioner, picture, {"text": text}, continues=False)
 
+    events = [wire(shown, photo, model, captioners, continues=False)]
     for listen in (button.click, sentence.submit):
         asked = listen(run, [photo, sentence, model], [shown], **QUIET)
-        asked.failure(None, None, None, js=FAILED, api_visibility="private")
-    photo.clear(lambda: lens.empty(SAY), None, [shown], api_visibility="private")
-    wire(shown, photo, model, captioners, continues=False)
+        asked.failure(None, None, None, js=failed(shown), api_visibility="private")
+        events.append(asked)
+    # the maps are of the photo before
+    for listen in (photo.input, photo.clear):
+        listen(lambda: lens.empty(SAY), None, [shown], cancels=events, api_visibility="private")
     return photo, sentence

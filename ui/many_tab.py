@@ -15,7 +15,7 @@ from PIL import Image
 from model import Captioner
 from model.images import ImageError
 from model.records import csv_writer, jsonl_writer, records
-from ui.actions import QUIET, chosen, one_line
+from ui.actions import MAX_BEAMS, QUIET, chosen, one_line
 from ui.captioners import Captioners
 from ui.gpu import on_gpu
 from ui.photos import complaint, data_url
@@ -31,7 +31,6 @@ from ui.uploads import (
 )
 
 BATCH = 8  # photos whose captions are written together: a third of the work of one by one
-MAX_BEAMS = 10
 THUMBNAIL_SIDE = 96  # pixels; shown at half of it, for sharp screens
 # A browser knows what is an image by its own list, which may lack some that we can open
 FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".tif", ".tiff", ".zip"]

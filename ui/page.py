@@ -67,10 +67,11 @@ def build(captioners: Captioners) -> gr.Blocks:
             progress(0, desc=f"Loading {name}")
             with one_line():
                 captioners.get(name)
-            return gr.skip()
+            return name
 
-        model.input(load, [model], [model], api_visibility="private").failure(
-            lambda: captioners.names[0], None, [model], api_visibility="private"
+        loaded = gr.State(captioners.names[0])
+        model.input(load, [model], [loaded], api_visibility="private").failure(
+            lambda before: before, [loaded], [model], api_visibility="private"
         )
         # A photo is brought along to a tab that has none. In the browser: on its way through
         # Python a tab's own photo would be encoded again, and count as a new one.
@@ -78,8 +79,9 @@ def build(captioners: Captioners) -> gr.Blocks:
             None,
             [explained, photo, sentence, shown],
             [explained, sentence],
-            js="""(mine, own, text, value) =>
-              [mine ?? own, text || (value?.words ?? []).map((word) => word.text).join(" ")]""",
+            js="""(mine, own, text, value) => mine || value?.state !== "done"
+              ? [mine ?? own, text]
+              : [own, value.words.map((word) => word.text).join(" ")]""",
             api_visibility="private",
         )
         lesson_page.select(

@@ -7,6 +7,7 @@ model completes), "save" (a figure, or the data).
 
 import base64
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,13 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from model import Caption, Captioner
+from model import Caption, Captioner, Explanation
 from model.attention_maps import DEFAULT_METHOD, METHODS, image_share
 from model.caption import CaptionWord
 from model.explanation import same_for_all
 from ui.photos import data_url, shown
 
 FOLDER = Path(__file__).parent
-CSS = (FOLDER / "lens.css").read_text()
 METHOD_TEXTS = {
     "attention": "Bright: what the word looked at, whether it mattered or not.",
     "gradient": "Bright: what the word looked at and what made it likelier.",
@@ -89,6 +89,8 @@ def reading(
     )
     return {
         "state": "done",
+        "id": time.monotonic(),  # two answers that are alike are still two
+        "model": captioner.name,
         "photo": data_url(shown(photo)),
         "words": [
             {
@@ -105,6 +107,8 @@ def reading(
             "peaks": peaks.tolist(),
             "data": base64.b64encode(scaled.tobytes()).decode(),
         },
+        "whole": f"All of it: {likely(explanation)} (log-probability "
+        f"{explanation.log_probability:.1f}).",
         "doubt": same_for_all(list(maps)) or "",
         "continues": continues,
         "settings": {
@@ -120,17 +124,19 @@ def reading(
     }
 
 
-def _fact(explanation, word: int) -> str:
+def likely(said: Caption | Explanation) -> str:
+    """How likely a sentence is, so that long and short ones compare: the mean over its tokens."""
+    tokens = said.words[-1].stop + 1  # the end counts
+    return f"{math.exp(said.log_probability / tokens):.0%} a token"
+
+
+def _fact(explanation: Explanation, word: int) -> str:
     """What to say of a word, in a sentence."""
-    if doubt := explanation.needless(word):
-        return doubt
     chosen = explanation.words[word]
     share = image_share(explanation.attention, (chosen.start, chosen.stop))
     times = math.exp(min(explanation.gains[word], math.log(1000)))
-    return (
-        f"The photo makes it {_times(times)} likelier. {share:.0%} of its attention fell on the "
-        "photo."
-    )
+    said = explanation.needless(word) or f"The photo makes it {_times(times)} likelier."
+    return f"{said} {share:.0%} of its attention fell on the photo."
 
 
 def _times(times: float) -> str:

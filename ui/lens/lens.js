@@ -18,6 +18,7 @@ const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255,
 let shown = {}; // what the lens shows, kept over values that say only what is new
 let maps = null; // Float32Array: words × rows × cols, each map's own peak at 1
 let chosen = 0;
+let refocus = false; // what had the keyboard's focus was replaced
 
 const setting = (name) => field(name).value;
 
@@ -134,7 +135,7 @@ function showCaptions() {
     button.type = "button";
     button.setAttribute("aria-pressed", caption.text === text);
     button.append(make("b", "", caption.text), make("span", "", caption.likely));
-    button.onclick = () => ask("explain", { text: caption.text });
+    button.onclick = () => caption.text === text || ask("explain", { text: caption.text });
     return button;
   }));
 }
@@ -161,13 +162,19 @@ function showSettings() {
 const number = (text) => (text === "" ? null : Number(text));
 const wanted = () => ({
   text: shown.words.map((word) => word.text).join(" "),
+  model: shown.model,
   method: setting("method"),
   layer: number(setting("layer")),
   head: number(setting("head")),
 });
 
+function busy(on) {
+  lens.classList.toggle("busy", on);
+  lens.setAttribute("aria-busy", on);
+}
+
 function ask(event, more) {
-  lens.classList.add("busy");
+  busy(true);
   find(".hear").textContent = "Working …";
   const asked = { ...wanted(), ...more };
   if (event === "go_on") trigger("go_on", asked);
@@ -177,9 +184,13 @@ function ask(event, more) {
 function show() {
   const value = props.value ?? {};
   if (!value.state) return;
+  const wasDone = shown.state === "done";
+  const before = shown.words?.map((word) => word.text).join(" ");
+  refocus ||= !!document.activeElement.closest(".words, .captions, .instead")
+    && lens.contains(document.activeElement);
   shown = value.state === "empty" ? value : { captions: [], hint: "", ...keep(value), ...value };
   lens.dataset.state = shown.state;
-  lens.classList.remove("busy");
+  busy(false);
   if (shown.state === "empty") {
     find(".say").textContent = value.say;
     find(".words").replaceChildren();
@@ -197,12 +208,17 @@ function show() {
   maps = decode(shown.maps);
   find(".hint").textContent = shown.hint;
   find(".doubt").textContent = shown.doubt;
+  find(".whole").textContent = shown.whole;
   showSettings();
   showCaptions();
   showSheet();
-  const same = value.choose === undefined && chosen < shown.words.length;
-  choose(same ? chosen : value.choose);
-  find(".hear").textContent = `Caption: ${shown.words.map((word) => word.text).join(" ")}`;
+  const text = shown.words.map((word) => word.text).join(" ");
+  choose(text === before && wasDone ? chosen : shown.choose);
+  if (refocus && !lens.contains(document.activeElement)) {
+    find(".words").children[chosen].firstChild.focus();
+  }
+  refocus = false;
+  find(".hear").textContent = `Caption: ${text}`;
 }
 
 // The photo is sent when it is new; a list of captions and a hint belong to it.
@@ -227,16 +243,23 @@ field("png").onclick = () => trigger("save", { ...wanted(), kind: "png", shared:
 field("json").onclick = () => trigger("save", { ...wanted(), kind: "json", shared: field("shared").checked });
 field("copy").onclick = async () => {
   const text = shown.words.map((word) => word.text).join(" ");
-  await navigator.clipboard.writeText(text);
-  find(".hear").textContent = "Copied";
-  field("copy").textContent = "Copied";
+  let told = "Copied";
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    told = "Not allowed here"; // by the browser: only https pages may
+  }
+  find(".hear").textContent = field("copy").textContent = told;
   setTimeout(() => { field("copy").textContent = "Copy as alt text"; }, 1500);
 };
 // A request that failed leaves no new value behind: the page says so instead.
 element.addEventListener("lens:failed", () => {
-  lens.classList.remove("busy");
-  if (shown.state === "writing") props.value = { state: "empty", say: "No caption this time." };
-  else if (shown.settings) showSettings();
+  busy(false);
+  find(".hear").textContent = "That did not work.";
+  if (shown.state === "writing") {
+    props.value = { state: "empty", say: "That did not work." };
+    show();
+  } else if (shown.settings) showSettings();
 });
 watch("value", show);
 show();
