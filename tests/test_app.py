@@ -432,3 +432,24 @@ def test_tools_for_a_language_model(address, checkpoint):
     assert not result.isError
     seen = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
     assert result.content[0].text == load(checkpoint).caption(seen).text
+
+
+def test_the_lesson_is_begun_once(page, tmp_path):
+    """The photo comes along from the Caption tab; coming back to the tab changes nothing."""
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    wait_for_caption(page)
+    lesson = page.get_by_role("tab", name="How cross-attention works")
+    lesson.click()
+    page.get_by_text("NumPy and torch compute").wait_for()
+    page.evaluate(
+        "() => { window.begun = 0; new MutationObserver(() => {"
+        " if (document.body.innerText.includes('Looking at the photo')) window.begun++ })"
+        ".observe(document.body, { subtree: true, childList: true, characterData: true }) }"
+    )
+    page.get_by_role("tab", name="Caption", exact=True).click()
+    lesson.click()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_timeout(2000)
+    assert page.evaluate("window.begun") == 0
+    assert page.get_by_text("NumPy and torch compute").is_visible()

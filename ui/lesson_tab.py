@@ -1,5 +1,6 @@
 """The tab "How cross-attention works": one word's step, with the model's own numbers."""
 
+import hashlib
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,8 +30,13 @@ class Lesson:
 
     model: str
     photo: Image.Image
+    of: str  # fingerprint of the photo as it came
     features: Tensor  # (S, image_width)
     caption: Caption
+
+
+def fingerprint(photo: Image.Image) -> str:
+    return hashlib.sha256(photo.tobytes()).hexdigest()
 
 
 def begin(captioners: Captioners, photo: Image.Image | None, name: str | None) -> Iterator[list]:
@@ -50,7 +56,7 @@ def begin(captioners: Captioners, photo: Image.Image | None, name: str | None) -
     if not caption.words:
         raise complaint("The model has nothing to say about this photo.")
     yield closed("Finding the word that owes most to the photo …", caption.text)
-    lesson = Lesson(name, fit(photo, SIDE), features.cpu(), caption)
+    lesson = Lesson(name, fit(photo, SIDE), fingerprint(photo), features.cpu(), caption)
     first = opening(captioner.explain(features, caption))
     config = captioner.config
     choices = (
@@ -115,8 +121,13 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
         gr.HTML(ELSEWHERE, apply_default_css=False)
 
     @on_gpu
-    def on_photo(picture: Image.Image | None, name: str | None):
-        yield from begin(captioners, picture, name)
+    def on_photo(current: Lesson | None, picture: Image.Image | None, name: str | None):
+        # the browser also tells of a photo that is put back into a tab that has it
+        known = current and picture and (current.model, current.of) == (name, fingerprint(picture))
+        if known:
+            yield [gr.skip()] * len(opened)
+        else:
+            yield from begin(captioners, picture, name)
 
     @on_gpu
     def on_choice(current: Lesson | None, word: int, layer: int, head: int):
@@ -126,10 +137,10 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
     quiet = QUIET | {"trigger_mode": "always_last"}
     opened = [lesson, word, layer, head, blind, told, *cards]
     # `change`, not `input`: an example or the page itself may bring the photo
-    begun = photo.change(on_photo, [photo, model], opened, **quiet)
+    begun = photo.change(on_photo, [lesson, photo, model], opened, **quiet)
     # a photo that cannot be opened is not shown
     begun.failure(lambda: None, None, [photo], api_visibility="private")
-    model.change(on_photo, [photo, model], opened, **quiet)
+    model.change(on_photo, [lesson, photo, model], opened, **quiet)
     gr.on(
         [choice.input for choice in (word, layer, head)],
         on_choice,
