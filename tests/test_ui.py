@@ -151,5 +151,5 @@ def test_on_a_space_only_what_is_listed(monkeypatch):
 
 
 def test_a_beginning_that_is_too_long_leaves_the_caption(captioner):
-    with pytest.raises(ValueError, match="the beginning has .* tokens; it may have 11"):
+    with pytest.raises(ValueError, match="The beginning has .* tokens; it may have at most 11"):
         next(caption_tab.write(captioner, draw_photo(), prefix="dog " * 40))

@@ -43,7 +43,7 @@ def write(
     """
     asked, longest = len(captioner.tokenizer.encode(prefix)[0]), captioner.options().max_length
     if asked >= longest:
-        raise ValueError(f"the beginning has {asked} tokens; it may have {longest - 1}")
+        raise ValueError(f"The beginning has {asked} tokens; it may have at most {longest - 1}")
     yield lens.writing([], photo)
     features = captioner.encode([photo])[0]
     options: dict[str, Any] = {"prefix": prefix, "num_captions": num_captions}
