@@ -235,6 +235,7 @@ def test_photo_to_lesson_to_another_word(page, tmp_path):
         for name, value in (("Layer", layer), ("Head", head)):
             page.get_by_label(name).click()
             page.get_by_role("option", name=str(value)).click()
+            page.get_by_role("option").first.wait_for(state="detached")  # the list closes slowly
         page.wait_for_selector(f"text=head {head} of layer {layer} looked")
         seen.add(page.locator(".lesson-sides img").first.get_attribute("src"))
     assert len(seen) == 2
