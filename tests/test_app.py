@@ -327,19 +327,26 @@ def test_button_without_a_photo_and_a_photo_on_its_side(page, tmp_path):
     assert (width, height) == (256, 768)
 
 
-def test_visitors_do_not_see_each_other(browser, page, address, tmp_path):
-    draw_photo().save(tmp_path / "mine.png")
-    upload(page, tmp_path / "mine.png")
-    wait_for_caption(page)
+def test_visitors_do_not_see_each_other(browser, page, address, checkpoint, tmp_path):
+    """Two at once: each gets the caption of their own photo, and so do later questions."""
+    photos = [draw_photo(), draw_photo(50, 90, (0, 0, 250))]
     other = Visit(browser, address)
-    assert not other.page.query_selector(DONE) and not other.page.query_selector_all(WORDS)
-    draw_photo(50, 90, (0, 0, 250)).save(tmp_path / "theirs.png")
-    upload(other.page, tmp_path / "theirs.png")
-    wait_for_caption(other.page)
-    # what the first visitor asks next is still about the first visitor's photo
-    page.select_option("#caption-lens [name=layer]", "1")
-    page.wait_for_selector(DONE)
-    assert page.evaluate("document.querySelector('#caption-lens .stage img').naturalWidth") == 768
+    visitors = [page, other.page]
+    for i, photo in enumerate(photos):
+        photo.save(tmp_path / f"{i}.png")
+    for i, visitor in enumerate(visitors):
+        upload(visitor, tmp_path / f"{i}.png")
+    captioner = load(checkpoint)
+    for visitor, photo in zip(visitors, photos, strict=True):
+        assert " ".join(wait_for_caption(visitor)) == captioner.caption(photo).text
+    for visitor in visitors:
+        visitor.select_option("#caption-lens [name=layer]", "1")
+    for visitor, width in zip(visitors, (768, 427), strict=True):
+        visitor.wait_for_selector(DONE)
+        assert (
+            visitor.evaluate("document.querySelector('#caption-lens .stage img').naturalWidth")
+            == width
+        )
     other.close()
 
 
