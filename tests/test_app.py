@@ -207,8 +207,12 @@ def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
         assert page.locator(WORDS).last.get_attribute("aria-pressed") == "true", "as chosen"
     assert page.locator("#caption-lens [name=layer]").is_disabled(), "occlusion has no layers"
     page.get_by_text("Options", exact=True).click()
-    page.get_by_label("number input for Captions side by side").fill("3")
+    many = page.get_by_label("number input for Captions side by side")
+    page.wait_for_timeout(500)  # the options have slid open
+    many.fill("3")
     page.keyboard.press("Tab")
+    page.wait_for_timeout(300)
+    assert many.input_value() == "3"
     page.get_by_role("button", name="Caption", exact=True).click()
     page.wait_for_selector("#caption-lens .captions button")
     several = page.locator("#caption-lens .captions button")
