@@ -192,7 +192,7 @@ def folder(tmp_path):
 
 def test_rows_are_those_of_the_command_line(captioner, checkpoint, folder, capsys):
     given = [Upload(str(path), path.name) for path in sorted(folder.iterdir())]
-    batches = list(caption_uploads(captioner, checkpoint, given))
+    batches = list(caption_uploads(captioner, given))
     assert [len(batch) for batch in batches] == [many_tab.BATCH, 3]
     done = [record for batch in batches for record, _ in batch]
     for kind, ours in (("jsonl", as_jsonl(done)), ("csv", as_csv(done))):
@@ -208,7 +208,7 @@ def test_closing_stops_computing(captioner, folder, monkeypatch):
     encode = captioner.encode
     monkeypatch.setattr(captioner, "encode", lambda images: read.append(1) or encode(images))
     given = [Upload(str(path), path.name) for path in sorted(folder.glob("0?.png"))]
-    with closing(caption_uploads(captioner, "tiny", given, num_beams=1)) as batches:
+    with closing(caption_uploads(captioner, given, num_beams=1)) as batches:
         next(batches)
     assert len(read) == many_tab.BATCH < len(given)
 
@@ -216,7 +216,7 @@ def test_closing_stops_computing(captioner, folder, monkeypatch):
 def test_a_thin_photo_has_a_thumbnail(captioner, tmp_path):
     draw_photo(3000, 1).save(tmp_path / "thin.png")
     [[(record, thumbnail)]] = caption_uploads(
-        captioner, "tiny", [Upload(str(tmp_path / "thin.png"), "thin.png")]
+        captioner, [Upload(str(tmp_path / "thin.png"), "thin.png")]
     )
     assert record["caption"] and thumbnail.size == (96, 1)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from model import CheckpointError
 from tests.tiny import draw_photo, tiny_captioner
-from ui import actions, caption_tab, gpu, lens, photos
+from ui import actions, caption_tab, gpu, lens, photos, uploads
 from ui.captioners import AT_ONCE, Captioners
 
 
@@ -131,12 +131,12 @@ def test_zero_gpu_where_it_is_there(monkeypatch):
 
 
 def test_a_photo_that_is_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(photos, "MAX_PHOTO_BYTES", photos.MEGABYTE)
-    (tmp_path / "large.jpg").write_bytes(bytes(photos.MEGABYTE + 1))
+    monkeypatch.setattr(uploads, "MAX_PHOTO_BYTES", uploads.MEGABYTE)
+    (tmp_path / "large.jpg").write_bytes(bytes(uploads.MEGABYTE + 1))
     given = types.SimpleNamespace(url=None, path=tmp_path / "large.jpg", orig_name="my.jpg")
     with pytest.raises(gr.Error, match="my.jpg: larger than 1 MB"):
         photos.read_upload(given)
-    address = "data:image/png;base64," + base64.b64encode(bytes(photos.MEGABYTE + 1)).decode()
+    address = "data:image/png;base64," + base64.b64encode(bytes(uploads.MEGABYTE + 1)).decode()
     given = types.SimpleNamespace(url=address, path=None, orig_name=None)
     with pytest.raises(gr.Error, match="This photo: larger than 1 MB"):
         photos.read_upload(given)

@@ -31,6 +31,18 @@ DOWNLOAD = """(file) => {
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
+def beams_slider(captioners: Captioners) -> gr.Slider:
+    """The width of the search, at first that of the captioner that the page begins with."""
+    return gr.Slider(
+        1,
+        MAX_BEAMS,
+        captioners.get().options().num_beams,
+        step=1,
+        label="Beams",
+        info="How many captions are weighed against each other; 1 is greedy.",
+    )
+
+
 def failed(shown: gr.HTML) -> str:
     """What the browser does when a request failed: a toast has said why, the lens stops waiting."""
     return (

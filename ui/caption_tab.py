@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import Captioner, CheckpointError
 from ui import lens
-from ui.actions import MAX_BEAMS, QUIET, failed, needed, wire
+from ui.actions import QUIET, beams_slider, failed, needed, wire
 from ui.captioners import SHIPPED_NAME, Captioners
 from ui.gpu import on_gpu
 from ui.photos import examples, photo_input
@@ -74,14 +74,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
             example = examples(photo)
             with gr.Accordion("Options", open=False):
                 search = gr.Radio(SEARCHES, value=SEARCHES[0], label="Choose the words")
-                num_beams = gr.Slider(
-                    1,
-                    MAX_BEAMS,
-                    captioners.get().options().num_beams,
-                    step=1,
-                    label="Beams",
-                    info="How many captions are weighed against each other; 1 is greedy.",
-                )
+                num_beams = beams_slider(captioners)
                 temperature = gr.Slider(
                     0.1,
                     2,

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from model.attention_maps import DEFAULT_METHOD, check_method
+from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.records import explanation_record
 from ui.actions import MAX_BEAMS, chosen, one_line
 from ui.captioners import Captioners
@@ -50,8 +50,10 @@ def add_endpoints(captioners: Captioners) -> None:
         captioner = chosen(captioners, model)
         with one_line():
             check_method(method)
-            said = text.strip() or captioner.caption(photo)
-            explanation = captioner.explain(photo, said, methods=[method])
+            # encoded once for the caption and its maps, where the method allows
+            image = photo if METHODS[method].needs_photo else captioner.encode([photo])[0]
+            said = text.strip() or captioner.caption(image)
+            explanation = captioner.explain(image, said, methods=[method])
             maps = explanation.heatmaps(method)
         about = {"text": explanation.text, "method": method, "checkpoint": captioner.name}
         return explanation_record(explanation, maps, about)

@@ -15,7 +15,7 @@ from PIL import Image
 from model import Captioner
 from model.images import ImageError
 from model.records import csv_writer, jsonl_writer, records
-from ui.actions import MAX_BEAMS, QUIET, chosen, one_line
+from ui.actions import MAX_BEAMS, QUIET, beams_slider, chosen, one_line
 from ui.captioners import Captioners
 from ui.gpu import on_gpu
 from ui.photos import complaint, data_url
@@ -85,12 +85,11 @@ def status(words: str) -> str:
 
 
 def caption_uploads(
-    captioner: Captioner, name: str, uploads: list[Upload], num_beams: int | None = None
+    captioner: Captioner, uploads: list[Upload], num_beams: int | None = None
 ) -> Iterator[list[tuple[dict[str, Any], Image.Image | None]]]:
     """Each photo's record and thumbnail, a batch at a time. Nothing runs once it is closed.
 
     A photo is dropped for its features as soon as it was read: at most one is in memory.
-    name: of the captioner, as visitors know it; its own may be a path of the host's.
     """
     options = {} if num_beams is None else {"num_beams": num_beams}
     captioner.options(**options)  # complains before any photo is read
@@ -109,7 +108,10 @@ def caption_uploads(
         readable = [features for _, features, thumbnail in batch if thumbnail is not None]
         captions = iter(captioner.captions(readable, **options))
         yield [
-            (records(image, result if thumbnail is None else next(captions), name)[0], thumbnail)
+            (
+                records(image, result if thumbnail is None else next(captions), captioner.name)[0],
+                thumbnail,
+            )
             for image, result, thumbnail in batch
         ]
 
@@ -165,14 +167,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         with gr.Column(scale=2, min_width=280):
             files = _many_files()
             with gr.Accordion("Options", open=False):
-                num_beams = gr.Slider(
-                    1,
-                    MAX_BEAMS,
-                    captioners.get().options().num_beams,
-                    step=1,
-                    label="Beams",
-                    info="How many captions are weighed against each other; 1 is greedy.",
-                )
+                num_beams = beams_slider(captioners)
             start = gr.Button("Write captions", variant="primary")
             stop = gr.Button("Stop", visible=False)
             progress = gr.HTML(status(""), **plain)
@@ -194,11 +189,11 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
     @on_gpu
     def run(uploads: list[Upload], num_beams: float, name: str | None):
         """Write the captions, a batch at a time."""
-        captioner, name = _choose(captioners, name)
+        captioner = chosen(captioners, name)
         with one_line():
             work, rows = Job(count(uploads)), []
             yield [work, work.progress(), rows, *shown(stop)]
-            for batch in caption_uploads(captioner, name, uploads, int(num_beams)):
+            for batch in caption_uploads(captioner, uploads, int(num_beams)):
                 work = Job(work.total, work.records + [record for record, _ in batch])
                 rows = rows + [row(*done) for done in batch]
                 yield [work, work.progress(), rows, *shown(stop)]
@@ -243,11 +238,11 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         """
         if not files:
             raise complaint(NOTHING)
-        captioner, name = _choose(captioners, model)
+        captioner = chosen(captioners, model)
         with one_line():
             count(files)
             done = []
-            for batch in caption_uploads(captioner, name, files, int(num_beams) or None):
+            for batch in caption_uploads(captioner, files, int(num_beams) or None):
                 done = done + [record for record, _ in batch]
                 yield done
 
@@ -265,9 +260,3 @@ def _many_files() -> gr.File:
     )
     files.preprocess = read_uploads
     return files
-
-
-def _choose(captioners: Captioners, name: str | None) -> tuple[Captioner, str]:
-    """The captioner and its name on the page."""
-    name = (name or "").strip() or captioners.names[0]
-    return chosen(captioners, name), name

@@ -10,7 +10,7 @@ from gradio.events import Dependency
 from PIL import Image, ImageOps
 
 from model.images import fit, load_image
-from ui.uploads import MAX_PHOTO_BYTES, MEGABYTE
+from ui.uploads import check_size
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
 SHOWN_SIDE = 768  # pixels: photos are brought to this for display
@@ -56,20 +56,15 @@ def read_upload(payload) -> Image.Image | None:
     try:
         if payload.url and payload.url.startswith("data:"):
             content = base64.b64decode(payload.url.partition(",")[2])
-            _check_size(len(content))
+            check_size("image", len(content))
             return load_image(content)
-        _check_size(Path(payload.path).stat().st_size)
+        check_size("image", Path(payload.path).stat().st_size)
         return load_image(payload.path)
     except ValueError as error:  # ImageError, or base64 that is none
         # the visitor knows the photo by its own name, not by that of our copy
         name = payload.orig_name or "This photo"
         problem = str(error).removeprefix(f"{payload.path}: ").removeprefix("image: ")
         raise complaint(f"{name}: {problem}") from None
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_PHOTO_BYTES:
-        raise ValueError(f"larger than {MAX_PHOTO_BYTES // MEGABYTE} MB")
 
 
 def complaint(message: object) -> gr.Error:

@@ -84,11 +84,12 @@ def _fail(error: ImageError) -> bytes:
 
 def _read_file(upload: Upload) -> bytes:
     file = Path(upload.path)
-    _check_size(upload.name, file.stat().st_size)
+    check_size(upload.name, file.stat().st_size)
     return file.read_bytes()
 
 
-def _check_size(name: str, size: int) -> None:
+def check_size(name: str, size: int) -> None:
+    """Raises ImageError for a photo of more bytes than one may have."""
     if size > MAX_PHOTO_BYTES:
         limit = MAX_PHOTO_BYTES // MEGABYTE
         raise ImageError(f"{name}: larger than {limit} MB; give a smaller copy")
@@ -133,7 +134,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -
         raise ImageError(f"{name}: a zip inside a zip; unpack it and add its photos")
     if member.compress_type not in PACKINGS:
         raise ImageError(f"{name}: packed in an unusual way; make an ordinary zip")
-    _check_size(name, member.file_size)
+    check_size(name, member.file_size)
     try:
         with archive.open(member) as file:
             return file.read(member.file_size)  # a size can lie, but no more than this is unpacked

@@ -71,19 +71,19 @@ def reading(
 ) -> dict[str, Any]:
     """A caption, or any sentence, with its maps: 8 bits a patch, each map's own peak at 255.
 
-    features: of the photo, where they are there already and the method needs no more.
+    features: of the photo, where they are there already.
     continues: whether a runner-up may be chosen, and the caption goes on from it.
 
     Raises ValueError as `Captioner.explain` and `heatmap` do.
     """
-    if features is None or METHODS[method].needs_photo:
-        explanation = captioner.explain(photo, caption, methods=[method])
-    else:
-        explanation = captioner.explain(features, caption, methods=[method])
+    if features is None:
+        features = captioner.encode([photo])[0]
+    image = photo if METHODS[method].needs_photo else features
+    explanation = captioner.explain(image, caption, methods=[method])
     maps = np.stack(explanation.heatmaps(method, layer=layer, head=head))
     peaks = maps.max(axis=(1, 2))
     scaled = np.uint8(np.rint(255 * maps / np.maximum(peaks, 1e-12)[:, None, None]))
-    instead = captioner.alternatives(photo if features is None else features, caption)
+    instead = captioner.alternatives(features, caption)
     layers, heads = (
         explanation.attention.weights.shape[:2] if METHODS[method].has_layers else (0, 0)
     )

@@ -20,6 +20,7 @@ let maps = null; // Float32Array: words × rows × cols, each map's own peak at 
 let chosen = 0;
 let refocus = false; // what had the keyboard's focus was replaced
 
+const said = () => shown.words?.map((word) => word.text).join(" ");
 const setting = (name) => field(name).value;
 
 function decode(sent) {
@@ -129,7 +130,7 @@ function showSheet() {
 
 function showCaptions() {
   const list = shown.captions?.length > 1 ? shown.captions : [];
-  const text = shown.words.map((word) => word.text).join(" ");
+  const text = said();
   find(".captions").replaceChildren(...list.map((caption) => {
     const button = make("button");
     button.type = "button";
@@ -161,7 +162,7 @@ function showSettings() {
 
 const number = (text) => (text === "" ? null : Number(text));
 const wanted = () => ({
-  text: shown.words.map((word) => word.text).join(" "),
+  text: said(),
   model: shown.model,
   method: setting("method"),
   layer: number(setting("layer")),
@@ -176,16 +177,14 @@ function busy(on) {
 function ask(event, more) {
   busy(true);
   find(".hear").textContent = "Working …";
-  const asked = { ...wanted(), ...more };
-  if (event === "go_on") trigger("go_on", asked);
-  else trigger("explain", asked);
+  trigger(event, { ...wanted(), ...more });
 }
 
 function show() {
   const value = props.value ?? {};
   if (!value.state) return;
   const wasDone = shown.state === "done";
-  const before = shown.words?.map((word) => word.text).join(" ");
+  const before = said();
   refocus ||= !!document.activeElement.closest(".words, .captions, .instead")
     && lens.contains(document.activeElement);
   shown = value.state === "empty" ? value : { captions: [], hint: "", ...keep(value), ...value };
@@ -212,7 +211,7 @@ function show() {
   showSettings();
   showCaptions();
   showSheet();
-  const text = shown.words.map((word) => word.text).join(" ");
+  const text = said();
   choose(text === before && wasDone ? chosen : shown.choose);
   if (refocus && !lens.contains(document.activeElement)) {
     find(".words").children[chosen].firstChild.focus();
@@ -239,13 +238,13 @@ for (const name of ["colours", "strength", "shared"]) {
     if (maps) lens.querySelectorAll(".sheet canvas").forEach(paint);
   };
 }
-field("png").onclick = () => trigger("save", { ...wanted(), kind: "png", shared: field("shared").checked });
-field("json").onclick = () => trigger("save", { ...wanted(), kind: "json", shared: field("shared").checked });
+for (const kind of ["png", "json"]) {
+  field(kind).onclick = () => trigger("save", { ...wanted(), kind, shared: field("shared").checked });
+}
 field("copy").onclick = async () => {
-  const text = shown.words.map((word) => word.text).join(" ");
   let told = "Copied";
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(said());
   } catch {
     told = "Not allowed here"; // by the browser: only https pages may
   }
