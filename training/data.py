@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ from tqdm import tqdm
 from model.captioner import Captioner
 from model.images import load_image
 from model.tokenizer import CaptionTokenizer, as_sentence
+from training.augmentation import Augmentation
 
 IMAGE_FOLDERS = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 SPLITS = ("train", "dev", "test")
-OTHER_SIDE = {"left": "right", "Left": "Right", "LEFT": "RIGHT"}
-OTHER_SIDE |= {right: left for left, right in OTHER_SIDE.items()}
 IGNORED = -100  # label that the loss leaves out
 
 
@@ -102,17 +100,12 @@ def _split_of(name: str) -> str:
     return {8: "dev", 9: "test"}.get(tenth, "train")
 
 
-def mirrored(caption: str) -> str:
-    """What to say of the photo's mirror image: "left" and "right" change places."""
-    return re.sub(r"\b([Ll]eft|[Rr]ight|LEFT|RIGHT)\b", lambda m: OTHER_SIDE[m[0]], caption)
-
-
 class CaptionDataset(Dataset):
     """One example an image: its pixels or cached features, and its captions as tokens.
 
     Args:
         captioner: whose tokenizer and preprocessing are used.
-        mirror: show the mirror image half of the time, with "left" and "right" exchanged.
+        augmentation: which views of the photos are shown.
         features: (versions, images, S, image_width), from `cache_features`; pixels if None.
         maps: (images, rows, cols, C), a teacher's, from `distillation.teacher_maps`.
     """
@@ -121,33 +114,38 @@ class CaptionDataset(Dataset):
         self,
         items: list[CaptionedImage],
         captioner: Captioner,
-        mirror: bool = False,
+        augmentation: Augmentation = Augmentation(),
         features: np.ndarray | None = None,
         maps: np.ndarray | None = None,
     ):
         self.items, self.captioner = items, captioner
-        self.mirror, self.features, self.maps = mirror, features, maps
+        self.augmentation, self.features, self.maps = augmentation, features, maps
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which pass this is; the Trainer says it before each."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict:
         item = self.items[index]
-        mirror = self.mirror and bool(torch.rand(()) < 0.5)
+        view = self.augmentation.view(index, self.epoch)
         tokenizer, longest = self.captioner.tokenizer, self.captioner.config.max_length
-        captions = [mirrored(c) if mirror else c for c in item.captions]
         example = {
-            "image": 2 * index + mirror,
-            "captions": [encode_caption(c, tokenizer, longest) for c in captions],
+            "image": 2 * index + view.mirror,
+            "captions": [
+                encode_caption(view.caption(c), tokenizer, longest) for c in item.captions
+            ],
         }
         if self.maps is not None:
-            seen = torch.from_numpy(self.maps[index])
-            example["teacher_map"] = seen.flip(1) if mirror else seen
+            example["teacher_map"] = view.feature_map(torch.from_numpy(self.maps[index]))
         if self.features is not None:
-            example["image_features"] = torch.from_numpy(self.features[int(mirror), index]).float()
+            seen = self.features[int(view.mirror), index]
+            example["image_features"] = torch.from_numpy(seen).float()
         else:
-            photo = load_image(item.path)
-            photo = ImageOps.mirror(photo) if mirror else photo
+            photo = view.photo(load_image(item.path))
             example["pixel_values"] = self.captioner.pixel_values([photo])[0]
         return example
 

@@ -17,13 +17,13 @@ from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 from model import Captioner
 from model.captioner import default_device
 from model.tokenizer import CaptionTokenizer, as_sentence
+from training.augmentation import Augmentation, mirrored
 from training.data import (
     CaptionDataset,
     CaptionedImage,
     DataError,
     cache_features,
     collate,
-    mirrored,
     read_split,
 )
 from training.distillation import TEACHERS, Distillation, load_teacher, teacher_maps
@@ -149,6 +149,14 @@ def share(text: str) -> float:
     return value
 
 
+def part(text: str) -> float:
+    """An argument from 0 to 1, 0 excluded."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, not {value}")
+    return value
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
@@ -186,6 +194,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--captions-weight", type=share, default=0.0, help="of people's captions beside --samples")
     add("--average", type=share, default=0.99, help="decay of the weight average; 0 for none")
     add("--mirror", action="store_true", help="also learn from mirrored photos")
+    add("--crop", type=part, default=1.0, help="smallest share of a photo shown; 1 shows it all")
     add(
         "--patience", type=positive, default=3, help="stop after so many evaluations without a gain"
     )
@@ -239,7 +248,7 @@ def train(settings: argparse.Namespace) -> None:
     arguments.eval_steps = arguments.save_steps = steps
     arguments.logging_steps = min(20, steps)
     features = dev_features = None
-    if frozen:
+    if frozen and settings.crop == 1:
         cache = Path(settings.cache)
         with arguments.main_process_first(desc="encoding photos"):
             features = cache_features(captioner, data, cache, settings.mirror, not settings.fp32)
@@ -270,10 +279,11 @@ def train(settings: argparse.Namespace) -> None:
         settings.teacher_weight,
     ).to(captioner.device)
     average = Average(learner, settings.average)
+    augmentation = Augmentation(settings.mirror, settings.crop, settings.seed)
     trainer = CaptionTrainer(
         learner,
         arguments,
-        train_dataset=CaptionDataset(data, captioner, settings.mirror, features, maps),
+        train_dataset=CaptionDataset(data, captioner, augmentation, features, maps),
         eval_dataset=dev,
         data_collator=collate,
         settings=settings,
