@@ -1,20 +1,9 @@
-"""Datasets as people have them, and the batches made of them."""
+"""Datasets as people have them."""
 
-import numpy as np
 import pytest
-import torch
 
-from tests.tiny import draw_photo, tiny_captioner
-from training.augmentation import Augmentation
-from training.data import (
-    IGNORED,
-    CaptionDataset,
-    DataError,
-    cache_features,
-    collate,
-    encode_caption,
-    read_split,
-)
+from tests.tiny import draw_photo
+from training.data import DataError, read_split
 
 NAMES = [f"{i}.jpg" for i in range(6)]
 COLOURS = [(i * 50, 255 - i * 50, 90) for i in range(6)]
@@ -93,63 +82,3 @@ def test_names_as_people_have_them(flickr):
     items = read_split(flickr, "train")
     assert [item.name for item in items] == sorted(images)
     assert all(item.path.is_file() and item.captions == ["a dog"] for item in items)
-
-
-def test_labels_are_the_next_tokens_and_the_end_is_learned(flickr):
-    captioner = tiny_captioner()
-    tokenizer = captioner.tokenizer
-    short, long = (encode_caption(c, tokenizer, 40) for c in ("a dog.", "A brown dog runs far."))
-    images = [
-        {"pixel_values": torch.zeros(3, 4, 4), "captions": [short, long]},
-        {"pixel_values": torch.ones(3, 4, 4), "captions": [long]},
-    ]
-    batch = collate(images)
-    assert batch["tokens"].shape == batch["labels"].shape == (2, 2, len(long) - 1)
-    for row, caption in (((0, 0), short), ((0, 1), long), ((1, 0), long)):
-        length = len(caption) - 1
-        assert batch["tokens"][row][0] == tokenizer.start
-        assert batch["tokens"][row][:length].tolist() == caption[:-1]
-        assert batch["labels"][row][:length].tolist() == caption[1:]
-        assert batch["labels"][row][length - 1] == tokenizer.end
-        assert (batch["labels"][row][length:] == IGNORED).all()
-    assert (batch["labels"][1, 1] == IGNORED).all()  # the second image has but one caption
-
-
-def test_a_caption_too_long_is_cut_without_an_end():
-    tokenizer = tiny_captioner().tokenizer
-    cut = encode_caption("dog " * 50, tokenizer, 10)
-    assert len(cut) == 11 and tokenizer.end not in cut
-
-
-def test_cached_features_are_the_encoders(flickr, tmp_path):
-    captioner = tiny_captioner().train()  # as a new one may be
-    captioner.encoder.patch_dropout = 0.5  # which is for learning, not for features
-    items = read_split(flickr, "train")
-    cache = tmp_path / "cache"
-    features = cache_features(captioner, items, cache, mirror=True, bf16=False, batch_size=3)
-    assert features.shape == (2, 4, 17, 32) and features.dtype == np.float16
-    plain = CaptionDataset(items, captioner)
-    cached = CaptionDataset(items, captioner, features=features)
-    for i in range(4):
-        with torch.inference_mode():
-            expected = captioner.encoder(plain[i]["pixel_values"][None])[0]
-        torch.testing.assert_close(cached[i]["image_features"], expected, atol=0.01, rtol=0.01)
-        assert cached[i]["captions"] == plain[i]["captions"]
-    # the same encoder and photos are found again; another encoder's are not mistaken for them
-    written = {p: p.stat().st_mtime_ns for p in cache.iterdir()}
-    cache_features(captioner, items, cache, mirror=True, bf16=False)
-    assert {p: p.stat().st_mtime_ns for p in cache.iterdir()} == written
-    cache_features(tiny_captioner(seed=1), items, cache, mirror=True, bf16=False)
-    assert len(list(cache.iterdir())) == 2
-
-
-def test_mirror_shows_both_sides_with_the_words_that_fit(flickr):
-    captioner = tiny_captioner()
-    dataset = CaptionDataset(read_split(flickr, "train"), captioner, Augmentation(mirror=True))
-    seen = {}
-    for epoch in range(20):
-        dataset.set_epoch(epoch)
-        example = dataset[0]
-        text = captioner.tokenizer.tokenizer.decode(example["captions"][0][1:-1])
-        seen["left" if "left" in text else "right"] = example["pixel_values"]
-    torch.testing.assert_close(seen["left"].flip(-1), seen["right"])

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from model.images import load_image
-from training.data import CaptionedImage, DataError, fingerprint_of
+from training.data import CaptionedImage, DataError
+from training.examples import fingerprint_of
 
 TEACHERS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 

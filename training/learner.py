@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from model.captioner import Captioner
-from training.data import IGNORED
 from training.distillation import Distillation
+from training.examples import IGNORED
 from training.reward import CiderReward, self_critical_loss
 
 AVERAGE = "average.safetensors"

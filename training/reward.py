@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.captioner import Captioner
-from training.data import IGNORED, collate_captions
+from training.examples import IGNORED, collate_captions
 from training.ptb_tokenizer import tokenize
 
 LONGEST = 4  # words in an n-gram

@@ -18,16 +18,10 @@ from model import Captioner
 from model.captioner import default_device
 from model.tokenizer import CaptionTokenizer, as_sentence
 from training.augmentation import Augmentation, mirrored
-from training.data import (
-    CaptionDataset,
-    CaptionedImage,
-    DataError,
-    cache_features,
-    collate,
-    read_split,
-)
+from training.data import CaptionedImage, DataError, read_split
 from training.distillation import TEACHERS, Distillation, load_teacher, teacher_maps
 from training.evaluate import caption_split
+from training.examples import CaptionDataset, cache_features, collate
 from training.learner import AVERAGE, Average, Learner, parameter_groups
 from training.metrics import cider_scores
 from training.reward import CiderReward
