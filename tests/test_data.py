@@ -2,24 +2,9 @@
 
 import pytest
 
+from tests.conftest import NAMES
 from tests.tiny import draw_photo
 from training.data import DataError, read_split
-
-NAMES = [f"{i}.jpg" for i in range(6)]
-COLOURS = [(i * 50, 255 - i * 50, 90) for i in range(6)]
-
-
-@pytest.fixture
-def flickr(tmp_path):
-    """The corpus's own layout: four train photos and two dev photos, two captions each."""
-    (tmp_path / "images").mkdir()
-    for name, colour in zip(NAMES, COLOURS, strict=True):
-        draw_photo(60, 60, colour).save(tmp_path / "images" / name)
-    lines = [f"{n}#{k}\ta dog number {n[0]} runs left {k} ." for n in NAMES for k in (0, 1)]
-    (tmp_path / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")
-    (tmp_path / "Flickr_8k.trainImages.txt").write_text("\n".join(NAMES[:4]) + "\n")
-    (tmp_path / "Flickr_8k.devImages.txt").write_text("\n".join(NAMES[4:]))
-    return tmp_path
 
 
 def test_the_corpus_layout(flickr):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from tests.test_data import flickr  # noqa: F401  (a fixture)
 from tests.tiny import tiny_captioner
 from training import distillation
 from training.data import DataError, read_split
@@ -72,7 +71,7 @@ class TinyTeacher(nn.Module):
         return nn.functional.adaptive_avg_pool2d(pixels, 2)
 
 
-def test_training_with_a_teacher_leaves_a_plain_captioner(flickr, tmp_path, monkeypatch):  # noqa: F811
+def test_training_with_a_teacher_leaves_a_plain_captioner(flickr, tmp_path, monkeypatch):
     monkeypatch.setattr(distillation, "load_teacher", lambda name: TinyTeacher())
     monkeypatch.setattr("training.train.load_teacher", lambda name: TinyTeacher())
     captioner = tiny_captioner(seed=1)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from model.attention_maps import METHODS
-from tests.test_data import flickr  # noqa: F401  (a fixture)
 from tests.test_explanation import SENTENCE, noise, sees_one_patch
 from tests.tiny import draw_photo, tiny_captioner
 from training.boxes import Boxes
@@ -99,7 +98,7 @@ def test_not_boxes(tmp_path, changes):
 
 
 @pytest.mark.slow
-def test_command(flickr, tmp_path, capsys):  # noqa: F811
+def test_command(flickr, tmp_path, capsys):
     tiny_captioner(seed=1).save_pretrained(tmp_path / "start")
     arguments = ["--data", str(flickr), "--checkpoint", str(tmp_path / "start"), "--split", "train"]
     assert main([*arguments, "--words", "3", "--output", str(tmp_path / "maps.json")]) == 0

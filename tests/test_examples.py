@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from tests.test_data import flickr  # noqa: F401  (a fixture)
 from tests.tiny import tiny_captioner
 from training.augmentation import Augmentation
 from training.data import read_split

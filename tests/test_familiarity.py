@@ -11,8 +11,7 @@ from transformers import SiglipVisionConfig
 from model import CheckpointError, load
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY, RIDGE, Familiarity
-from tests.test_data import flickr  # noqa: F401  (a fixture)
-from tests.test_train import settings, start  # noqa: F401  (start is a fixture)
+from tests.test_train import settings
 from tests.tiny import draw_photo, tiny_captioner
 from training.average import average
 from training.familiarity import main
@@ -70,8 +69,8 @@ def test_same_photos_have_no_distance():
 
 
 def test_the_command_tells_strange_photos_from_the_photos_of_a_folder(
-    flickr,  # noqa: F811
-    start,  # noqa: F811
+    flickr,
+    start,
     capsys,
 ):
     colours = np.random.default_rng(0).integers(0, 256, (60, 3)).tolist()
@@ -96,7 +95,7 @@ def test_the_command_tells_strange_photos_from_the_photos_of_a_folder(
     assert (start / FAMILIARITY).read_bytes() == before
 
 
-def test_the_command_fails_in_one_line(flickr, start, tmp_path, capsys):  # noqa: F811
+def test_the_command_fails_in_one_line(flickr, start, tmp_path, capsys):
     siglip = SiglipVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=WIDTH,
@@ -135,7 +134,7 @@ def test_one_that_was_there_before_does_not_stay(folder):
     assert not (folder / FAMILIARITY).exists() and load(folder).familiarity is None
 
 
-def test_training_and_averaging_drop_it(folder, flickr, tmp_path):  # noqa: F811
+def test_training_and_averaging_drop_it(folder, flickr, tmp_path):
     assert load(folder).familiarity is not None
     assert new_or_loaded(settings(flickr, folder, tmp_path / "run"), []).familiarity is None
     assert average([load(folder), load(folder)], [1, 1]).familiarity is None

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.tiny import draw_photo, tiny_captioner
-from training.data import collate_captions
+from training.examples import collate_captions
 from training.learner import Learner
 from training.metrics import cider_scores
 from training.reward import CiderReward, self_critical_loss

@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 
 from model import load
-from tests.test_data import flickr  # noqa: F401  (a fixture)
 from tests.tiny import tiny_captioner
 from training.data import DataError, read_split
 from training.evaluate import evaluate
@@ -16,19 +15,7 @@ from training.learner import AVERAGE, Learner, parameter_groups
 from training.train import main, new_or_loaded, parse, train
 
 
-@pytest.fixture
-def start(tmp_path):
-    """A captioner to start from."""
-    captioner = tiny_captioner(seed=1)
-    with torch.no_grad():  # milder than a random captioner for tests of decoding
-        for p in captioner.decoder.parameters():
-            if p.dim() == 2:
-                p.div_(6)
-    captioner.save_pretrained(tmp_path / "start", torch.float32)
-    return tmp_path / "start"
-
-
-def settings(flickr, start, output, *more):  # noqa: F811
+def settings(flickr, start, output, *more):
     return parse(
         ["--data", str(flickr), "--checkpoint", str(start), "--output", str(output)]
         + ["--cache", str(output.parent / "cache"), "--batch-size", "2", "--fp32"]
@@ -42,7 +29,7 @@ def losses(output):
 
 
 @pytest.mark.slow
-def test_it_learns_its_train_photos(flickr, start, tmp_path):  # noqa: F811
+def test_it_learns_its_train_photos(flickr, start, tmp_path):
     train(
         settings(
             flickr,
@@ -79,7 +66,7 @@ def test_it_learns_its_train_photos(flickr, start, tmp_path):  # noqa: F811
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder_rate, samples", [(0, 0), (1e-3, 0), (1e-3, 3)])
-def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples):  # noqa: F811
+def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples):
     options = [
         "--samples",
         samples,
@@ -126,7 +113,7 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples
 
 
 @pytest.mark.slow
-def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):
     """Stopped early it stays stopped; half-written checkpoints and other settings are noticed."""
     chosen = settings(flickr, start, tmp_path / "run", "--epochs", 9, "--patience", 1)
     train(chosen)  # dev CIDEr cannot rise: the first evaluation is the best
@@ -149,7 +136,7 @@ def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):  
 
 
 @pytest.mark.slow
-def test_best_holds_the_averaged_weights(flickr, start, tmp_path):  # noqa: F811
+def test_best_holds_the_averaged_weights(flickr, start, tmp_path):
     train(settings(flickr, start, tmp_path / "run", "--epochs", 1))
     best = load(tmp_path / "run" / "best").state_dict()
     average = load_file(tmp_path / "run" / "checkpoint-2" / AVERAGE)
@@ -160,7 +147,7 @@ def test_best_holds_the_averaged_weights(flickr, start, tmp_path):  # noqa: F811
     assert not torch.equal(average[key], raw[key])
 
 
-def test_two_rates_and_no_decay_on_vectors(flickr, start, tmp_path):  # noqa: F811
+def test_two_rates_and_no_decay_on_vectors(flickr, start, tmp_path):
     chosen = settings(flickr, start, tmp_path, "--rate", 1e-3, "--encoder-rate", 1e-5)
     captioner = new_or_loaded(chosen, [])
     groups = parameter_groups(Learner(captioner, 0), chosen)
@@ -183,7 +170,7 @@ def test_bad_data_is_one_line(tmp_path, capsys):
         assert "found neither Flickr8k.token.txt nor captions.txt" in error
 
 
-def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):  # noqa: F811
+def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):
     for option, value, message in (
         ("--batch-size", 0, "must be at least 1, not 0"),
         ("--epochs", 0, "must be above 0"),
@@ -205,7 +192,7 @@ def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):  # noqa:
         assert error.startswith("error: ") and message in error
 
 
-def test_evaluation_says_what_it_measured(flickr, start, tmp_path, capsys):  # noqa: F811
+def test_evaluation_says_what_it_measured(flickr, start, tmp_path, capsys):
     output = tmp_path / "scores.json"
     arguments = ["--data", flickr, "--split", "train", "--checkpoint", start, "--output", output]
     assert evaluate_main([str(a) for a in arguments]) == 0
@@ -221,7 +208,7 @@ def test_evaluation_says_what_it_measured(flickr, start, tmp_path, capsys):  # n
     assert "4 images" in capsys.readouterr().out
 
 
-def test_without_the_image_all_captions_are_one(flickr):  # noqa: F811
+def test_without_the_image_all_captions_are_one(flickr):
     captioner, items = tiny_captioner(), read_split(flickr, "train")
     result = evaluate(captioner, items)
     features = captioner.encode([item.path for item in items])
