@@ -234,8 +234,8 @@ def _course(run: Run) -> str:
         + f", {_decoding({'num_beams': settings.get('eval_beams', 1)})}"
         + f", after {best['epoch']:.1f} passes over the train photos"
         + (f"; {distinct:.0%} of these captions differ from each other" if distinct else "")
-        + f". These weights were chosen by this score, the best of {len(run.evaluations)}: a little "
-        "of it is chance."
+        + f". These weights were chosen by this score, the best of {len(run.evaluations)}: "
+        "a little of it is chance."
     )
 
 
