@@ -8,7 +8,8 @@ import sys
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from training.data import SPLITS, DataError, read_split
+from training.data import DATA_HELP, FORMAT_HELP, SPLITS, DataError, read_split
+from training.formats import FORMATS
 from training.metrics import java_works
 from training.ptb_tokenizer import tokenize
 
@@ -18,13 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m training.compare_tokenizers",
         description="Count the captions that our tokenizer and Java's split into the same words.",
     )
-    parser.add_argument("--data", required=True, help="folder in Flickr8k's or Kaggle's layout")
+    parser.add_argument("--data", required=True, help=DATA_HELP)
+    parser.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
     parser.add_argument("--split", default="dev", choices=SPLITS)
     settings = parser.parse_args(arguments)
     try:
         if not java_works():
             raise DataError("no working java found; install one (Debian: default-jre-headless)")
-        items = read_split(settings.data, settings.split)
+        items = read_split(settings.data, settings.split, settings.format)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from model import Captioner, load
 from model.captioner import SHIPPED, default_device
-from training.data import SPLITS, CaptionedImage, read_split
+from training.data import DATA_HELP, FORMAT_HELP, SPLITS, CaptionedImage, read_split
+from training.formats import FORMATS
 from training.habits import habits
 from training.metrics import score_captions
 
@@ -79,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
         description="Score a captioner's captions against those that people wrote.",
     )
     add = parser.add_argument
-    add("--data", required=True, help="folder in Flickr8k's or Kaggle's layout")
+    add("--data", required=True, help=DATA_HELP)
+    add("--format", choices=FORMATS, help=FORMAT_HELP)
     add("--split", default="dev", choices=SPLITS)
     add("--checkpoint", help="folder or hub id; the shipped one if not given")
     add("--output", metavar="FILE.json", help="write scores and captions here")
@@ -93,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (value := getattr(settings, name)) is not None
     }
     try:
-        items = read_split(settings.data, settings.split)
+        items = read_split(settings.data, settings.split, settings.format)
         items = items[: settings.limit or None]
         captioner = load(settings.checkpoint or SHIPPED).to(default_device())
         result = {

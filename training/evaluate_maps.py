@@ -27,7 +27,8 @@ from model.captioner import SHIPPED, default_device
 from model.explanation import AT_ONCE, token_log_probabilities
 from model.images import find_images, load_image
 from training.boxes import Boxes
-from training.data import SPLITS, read_split
+from training.data import DATA_HELP, FORMAT_HELP, SPLITS, read_split
+from training.formats import FORMATS
 
 SHARES = (0.125, 0.25, 0.5, 0.75)  # of the patches, hidden (deletion) or shown (insertion)
 NEEDED = np.log(2)  # nats: words that the photo makes less than twice as likely are not asked
@@ -129,7 +130,8 @@ def photos_of(settings: argparse.Namespace, boxes: Boxes | None) -> list[Path]:
         if not paths:
             raise ValueError(f"{settings.data}: none of its photos is in {settings.boxes}")
     else:
-        paths = [item.path for item in read_split(settings.data, settings.split)]
+        items = read_split(settings.data, settings.split, settings.format)
+        paths = [item.path for item in items]
     return np.random.default_rng(settings.seed).permutation(paths)[: settings.limit].tolist()
 
 
@@ -196,7 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", required=True, help="dataset folder; with --boxes a folder of photos")
+    add("--data", required=True, help=f"{DATA_HELP}; with --boxes any folder of photos")
+    add("--format", choices=FORMATS, help=FORMAT_HELP)
     add("--split", default="dev", choices=SPLITS)
     add("--boxes", metavar="FILE.json", help="boxes in COCO's format: play the pointing game")
     add("--checkpoint", default=str(SHIPPED), help="folder or hub id")

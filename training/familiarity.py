@@ -15,7 +15,8 @@ from tqdm import tqdm
 from model import Captioner, load
 from model.captioner import default_device
 from model.familiarity import FAMILIARITY, Familiarity, pooled
-from training.data import CaptionedImage, read_split
+from training.data import DATA_HELP, FORMAT_HELP, CaptionedImage, read_split
+from training.formats import FORMATS
 
 SHARE = 0.01  # of the dev photos that are to be called unlike the training photos
 
@@ -35,12 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
         description="Let a checkpoint tell which photos are unlike those that it learned from.",
     )
     add = parser.add_argument
-    add("--data", required=True, help="the photos, in Flickr8k's or Kaggle's layout")
+    add("--data", required=True, help=DATA_HELP)
+    add("--format", choices=FORMATS, help=FORMAT_HELP)
     add("--checkpoint", required=True, metavar="FOLDER", help=f"{FAMILIARITY} is written here")
     settings = parser.parse_args(arguments)
     folder = Path(settings.checkpoint)
     try:
-        splits = {name: read_split(settings.data, name) for name in ("train", "dev")}
+        splits = {
+            name: read_split(settings.data, name, settings.format) for name in ("train", "dev")
+        }
         captioner = load(folder).to(default_device())
         if not captioner.encoder.num_prefix_tokens:  # SigLIP
             raise ValueError(f"{folder}: its image encoder has no class token to tell photos by")
