@@ -391,6 +391,18 @@ def test_a_format_by_name(tmp_path):
         read_data(tmp_path, "zip")
 
 
+def test_photos_elsewhere(tmp_path):
+    """Paths in full, and captions that are null."""
+    write(tmp_path / "photos", {"a.jpg": PHOTO})
+    path = str(tmp_path / "photos" / "a.jpg")
+    rows = [json.dumps({"file_name": path, "text": said}) for said in ("a dog", None)]
+    (item,) = read_data(write(tmp_path / "data", {"metadata.jsonl": rows}))
+    assert item.name == path and item.path.is_file() and item.captions == ["a dog"]
+    null = {"image_id": 7, "id": 9, "caption": None}
+    write(tmp_path / "coco", {"captions.json": {**COCO, "annotations": [null]}})
+    assert read_data(tmp_path / "coco") == []
+
+
 def test_a_text_without_its_photo_is_a_lost_photo(tmp_path):
     write(tmp_path, {"a.jpg": PHOTO, "a.txt": "a dog", "b.txt": "a cat", "licence.txt": "free"})
     write(tmp_path, {"notes/todo.txt": "nothing of this is a caption"})

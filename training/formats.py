@@ -161,7 +161,7 @@ def imagefolder(folder: Path) -> Iterator[Found]:
         for row in rows:
             path = file.parent / str(row.get("file_name") or "no file_name")
             captions = [c for column in said for c in captions_in(row.get(column))]
-            yield Found(path.relative_to(folder).as_posix(), path, captions, row.get("split"))
+            yield Found(_place(path, folder), path, captions, row.get("split"))
 
 
 def _metadata(folder: Path) -> list[Path]:
@@ -209,8 +209,8 @@ def coco(folder: Path) -> Iterator[Found]:
             photos = photo_folder(folder, list(names.values()))
             for image, name in names.items():
                 path = photos / name
-                place = path.relative_to(folder).as_posix()
-                yield Found(place, path, captions.get(image, []), _split_in(file.stem))
+                said = captions_in(captions.get(image))
+                yield Found(_place(path, folder), path, said, _split_in(file.stem))
 
 
 def _coco_files(folder: Path) -> list[Path]:
@@ -234,7 +234,7 @@ def textfiles(folder: Path) -> Iterator[Found]:
     photos = {path.with_suffix(""): path for path in _files(folder) if _is_photo(path)}
     for text in _texts(folder):
         path = photos.get(text.with_suffix(""), text.with_suffix(""))
-        yield Found(path.relative_to(folder).as_posix(), path, list(_lines(text)))
+        yield Found(_place(path, folder), path, list(_lines(text)))
 
 
 def _texts(folder: Path) -> list[Path]:
@@ -293,9 +293,9 @@ def recognise(data: str | Path) -> str:
 # --- what the readers share ----------------------------------------------------------------------
 
 
-def split_named(name: str | None) -> str | None:
+def split_named(name: Any) -> str | None:
     """Our name for a split that others call `name`; None if it is none."""
-    known = (s for s, names in SPLIT_NAMES.items() if (name or "").strip().lower() in names)
+    known = (s for s, names in SPLIT_NAMES.items() if str(name).strip().lower() in names)
     return next(known, None)
 
 
@@ -338,6 +338,11 @@ def _folders(folder: Path, depth: int = 2) -> list[Path]:
         for name in below:
             found += _folders(folder / name, depth - 1)
     return found
+
+
+def _place(path: Path, folder: Path) -> str:
+    """Where a photo lies, as a name: from the folder, or in full if it lies elsewhere."""
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def _split_in(stem: str) -> str | None:

@@ -35,8 +35,11 @@ def as_imagefolder(data: str | Path, cache: str | Path) -> Path:
             for split, rows in parts.items():
                 for record in _write(rows, split, whole, data):
                     metadata.write(json.dumps(record, ensure_ascii=False) + "\n")
-        if not folder.is_dir():  # another process may have been quicker
+        try:
             whole.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was quicker
+                raise
     return folder
 
 
