@@ -11,7 +11,8 @@ from tests.tiny import tiny_captioner
 from training import distillation
 from training.data import DataError, read_split
 from training.distillation import Distillation, load_teacher, teacher_maps
-from training.train import parse, train
+from training.options import parse
+from training.train import train
 
 
 def channels_at(place, grid=(4, 4), channels=3):

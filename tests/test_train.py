@@ -1,6 +1,10 @@
 """Training learns, resumes to the same result, and evaluation reports what it says it does."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +15,11 @@ from tests.tiny import tiny_captioner
 from training.data import DataError, read_split
 from training.evaluate import evaluate
 from training.evaluate import main as evaluate_main
-from training.learner import AVERAGE, Learner, parameter_groups
-from training.train import main, new_or_loaded, parse, train
+from training.learner import AVERAGE, Average, Learner
+from training.options import parse
+from training.train import main, train
+
+ROOT = Path(__file__).parent.parent
 
 
 def settings(flickr, start, output, *more):
@@ -77,6 +84,10 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples
         "--encoder-rate",
         encoder_rate,
         "--mirror",
+        "--crop",
+        0.5 if encoder_rate else 1,
+        "--evaluations",
+        2,  # so that the first checkpoint lies in the middle of a pass
         "--patience",
         99,
         "--patch-dropout",
@@ -86,8 +97,6 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples
 
     class Interrupted(Exception):
         pass
-
-    from training.learner import Average
 
     save = Average.on_save
 
@@ -101,6 +110,7 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples
             train(settings(flickr, start, tmp_path / "parts", *options))
     finally:
         Average.on_save = save
+    assert (tmp_path / "parts" / "checkpoint-1").is_dir()
     train(settings(flickr, start, tmp_path / "parts", *options))
     for name in ("model.safetensors", AVERAGE):
         whole = load_file(tmp_path / "whole" / "checkpoint-6" / name)
@@ -130,9 +140,122 @@ def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):
     assert f"going on from {run / 'checkpoint-2'}" in capsys.readouterr().out
 
     other = settings(flickr, start, run, "--epochs", 9, "--patience", 1, "--rate", 2e-3)
-    with pytest.raises(DataError, match=r"a run with --rate 0.001; give the same, or another"):
+    with pytest.raises(DataError, match=r"a run with --rate 0.0003; give the same, or another"):
         train(other)
-    assert json.loads((run / "settings.json").read_text())["rate"] == 1e-3
+    assert json.loads((run / "settings.json").read_text())["rate"] == 3e-4
+    captions = flickr / "Flickr8k.token.txt"
+    captions.write_text(captions.read_text().replace("number 1", "number one"))
+    with pytest.raises(DataError, match="a run on other photos or captions"):
+        train(chosen)
+
+
+def unbroken(flickr, start, tmp_path, *options):
+    """A run without an end or a neighbour; returns its settings."""
+    chosen = settings(flickr, start, tmp_path / "whole", *options)
+    train(chosen)
+    return chosen
+
+
+def command(chosen, output, launcher=("-m",)):
+    """The command line of these settings, with another run folder."""
+    given = {"data", "checkpoint", "cache", "batch_size", "epochs", "rate", "encoder_rate"}
+    given |= {"evaluations", "patience", "dropout", "mirror", "fp32", "accumulate"}
+    words = [sys.executable, *launcher, "training.train", "--output", str(output)]
+    for name in given:
+        value = getattr(chosen, name)
+        if value is not False:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
+
+
+def same_weights(one, other, **tolerance):
+    for name in ("model.safetensors", AVERAGE):
+        theirs = load_file(other / name)
+        for key, value in load_file(one / name).items():
+            torch.testing.assert_close(theirs[key], value, **tolerance)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_unbroken(flickr, start, tmp_path):
+    options = ["--epochs", 40, "--encoder-rate", 1e-3, "--mirror", "--patience", 999]
+    chosen = unbroken(flickr, start, tmp_path, *options)
+    killed = command(chosen, tmp_path / "killed")
+    run = subprocess.Popen(killed, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "killed").glob(f"checkpoint-*/{AVERAGE}")):
+        assert run.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    run.kill()  # SIGKILL: nothing can be tidied up
+    run.wait()
+    assert not (tmp_path / "killed" / "checkpoint-80").exists()
+    chosen.output = str(tmp_path / "killed")
+    train(chosen)
+    same_weights(*(tmp_path / r / "checkpoint-80" for r in ("whole", "killed")), atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(flickr, start, tmp_path):
+    """Same photos a step, same gradients; the captions of both parts of dev come together."""
+    options = ["--epochs", 2, "--encoder-rate", 1e-3, "--patience", 99, "--dropout", 0]
+    chosen = unbroken(flickr, start, tmp_path, *options)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    done = subprocess.run(
+        command(chosen, tmp_path / "two", launcher), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    states = [
+        json.loads((tmp_path / r / "checkpoint-4" / "trainer_state.json").read_text())
+        for r in ("whole", "two")
+    ]
+    for one, two in zip(*(state["log_history"] for state in states), strict=True):
+        for key in ("loss", "grad_norm", "eval_cider", "eval_distinct"):
+            if key in one:
+                assert one[key] == pytest.approx(two[key], rel=1e-4)
+    same_weights(*(tmp_path / r / "checkpoint-4" for r in ("whole", "two")), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_step_in_parts_is_the_same_step(flickr, start, tmp_path):
+    """Captions of unequal length: the parts count by their tokens."""
+    text = (flickr / "Flickr8k.token.txt").read_text().splitlines()
+    text[0] += " and on and on through the grass ."
+    (flickr / "Flickr8k.token.txt").write_text("\n".join(text) + "\n")
+    options = ["--epochs", 2, "--batch-size", 4, "--encoder-rate", 1e-3, "--dropout", 0]
+    unbroken(flickr, start, tmp_path, *options)
+    train(settings(flickr, start, tmp_path / "parts", *options, "--accumulate", 4))
+    same_weights(*(tmp_path / r / "checkpoint-2" for r in ("whole", "parts")), atol=1e-5, rtol=1e-4)
+    with pytest.raises(DataError, match="--batch-size 4: not a multiple of 3"):
+        train(settings(flickr, start, tmp_path / "odd", *options, "--accumulate", 3))
+
+
+@pytest.mark.slow
+def test_a_run_with_adapters_leaves_a_plain_captioner(flickr, start, tmp_path):
+    train(settings(flickr, start, tmp_path / "run", "--tune", "lora", "--rate", 1e-2))
+    before, best = load(start).state_dict(), load(tmp_path / "run" / "best").state_dict()
+    moved = {k for k in before if (before[k] - best[k]).abs().max() > 1e-3}
+    assert moved and all(".blocks." in k and k.endswith("weight") for k in moved)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_run(flickr, start, tmp_path, capsys):
+    for evaluations, told in ((0.1, "the loss is nan at step"), (1, "weights cannot be kept")):
+        output = tmp_path / str(evaluations)
+        options = ["--rate", 1e30, "--epochs", 9, "--evaluations", evaluations]
+        assert main(command(settings(flickr, start, output, *options), output)[3:]) == 1
+        (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+        assert told in line and "take a lower --rate" in line
+
+
+@pytest.mark.slow
+def test_the_run_folder(flickr, start, tmp_path, capsys):
+    train(settings(flickr, start, tmp_path / "run", "--epochs", 2))
+    run = tmp_path / "run"
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [e["epoch"] for e in log if "eval_cider" in e] == [1, 2]
+    assert all(e["images_per_second"] > 0 for e in log if "loss" in e)
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((run / "data.json").read_text())["train"]["photos"] == 4
+    assert list(run.rglob("events.out.tfevents.*"))
+    assert {"settings.json", "best", "checkpoint-4"} <= {p.name for p in run.iterdir()}
 
 
 @pytest.mark.slow
@@ -145,21 +268,6 @@ def test_best_holds_the_averaged_weights(flickr, start, tmp_path):
     key = f"captioner.{best_key}"
     torch.testing.assert_close(best[best_key], average[key].half().float())
     assert not torch.equal(average[key], raw[key])
-
-
-def test_two_rates_and_no_decay_on_vectors(flickr, start, tmp_path):
-    chosen = settings(flickr, start, tmp_path, "--rate", 1e-3, "--encoder-rate", 1e-5)
-    captioner = new_or_loaded(chosen, [])
-    groups = parameter_groups(Learner(captioner, 0), chosen)
-    assert {(g["lr"], g["weight_decay"]) for g in groups} == {
-        (1e-3, 0.05),
-        (1e-3, 0.0),
-        (1e-5, 0.05),
-        (1e-5, 0.0),
-    }
-    assert sum(len(g["params"]) for g in groups) == len(list(captioner.parameters()))
-    for group in groups:
-        assert all((p.dim() > 1) == (group["weight_decay"] > 0) for p in group["params"])
 
 
 def test_bad_data_is_one_line(tmp_path, capsys):
@@ -178,6 +286,10 @@ def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):
         ("--samples", 1, "must be 0 or at least 2, not 1"),
         ("--captions-weight", 0.1, "stands beside a reward; give --samples too"),
         ("--teacher", "magic", "invalid choice: 'magic'"),
+        ("--tune", "magic", "invalid choice: 'magic'"),
+        ("--crop", 0, "must be above 0 and at most 1"),
+        ("--encoder-rate", -1, "must be 0 or above"),
+        ("--encoder-blocks", 1, "give --encoder-rate too"),
     ):
         with pytest.raises(SystemExit):
             settings(flickr, start, tmp_path, option, value)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model import Captioner, load
+from model import Caption, Captioner, load
 from model.captioner import SHIPPED, default_device
 from training.data import DATA_HELP, FORMAT_HELP, SPLITS, CaptionedImage, read_split
 from training.formats import FORMATS
@@ -31,12 +31,12 @@ def caption_split(
     features: np.ndarray | None = None,
     batch_size: int = 16,
     **options,
-) -> tuple[dict[str, str], Tensor]:
+) -> tuple[dict[str, Caption], Tensor]:
     """A caption for each image, by its name, and the mean of their features (S, width).
 
     features: (images, S, width) where they are known already; else the photos are encoded.
     """
-    written: dict[str, str] = {}
+    written: dict[str, Caption] = {}
     total = 0
     for start in tqdm(range(0, len(items), batch_size), "captioning", leave=False):
         batch = items[start : start + batch_size]
@@ -47,7 +47,7 @@ def caption_split(
             encoded = known.float().to(captioner.device)
         total = total + encoded.double().sum(dim=0)
         captions = captioner.captions(encoded, **options)
-        written |= {i.name: c[0].text for i, c in zip(batch, captions, strict=True)}
+        written |= {i.name: c[0] for i, c in zip(batch, captions, strict=True)}
     return written, (total / len(items)).to(encoded.dtype)
 
 
@@ -56,7 +56,8 @@ def evaluate(captioner: Captioner, items: list[CaptionedImage], **options) -> di
     scores without the image."""
     began = time.monotonic()
     references = {item.name: item.captions for item in items}
-    captions, mean_features = caption_split(captioner, items, **options)
+    written, mean_features = caption_split(captioner, items, **options)
+    captions = {name: caption.text for name, caption in written.items()}
     seconds = time.monotonic() - began
     blind = captioner.caption(mean_features, **options).text  # the same for every image
     scores = score_captions(captions, references)

@@ -1,6 +1,5 @@
-"""What is learned: a captioner with its loss, the average of its weights, and the rates."""
+"""What is learned: a captioner with its loss, and the average of its weights."""
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -43,6 +42,8 @@ class Learner(nn.Module):
         self.captions_weight = captions_weight
         self.distillation, self.distillation_weight = distillation, distillation_weight
 
+    accepts_loss_kwargs = True  # the Trainer passes `num_items_in_batch`
+
     def forward(
         self,
         tokens: Tensor,
@@ -51,28 +52,41 @@ class Learner(nn.Module):
         pixel_values: Tensor | None = None,
         image_features: Tensor | None = None,
         teacher_map: Tensor | None = None,
+        num_items_in_batch: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The loss of a batch as `training.data.collate` makes them."""
+        """The loss of a batch as `training.examples.collate` makes them.
+
+        num_items_in_batch: (2,) labels and photos of the whole step, where this batch is a part
+            of it: the losses and gradients of all parts, whatever their sizes, add up to those of
+            the whole. This batch's own if None.
+        """
+        photos = len(tokens)
+        if num_items_in_batch is None:
+            num_items_in_batch = torch.stack([(labels != IGNORED).sum(), labels.new_tensor(photos)])
+        all_labels, all_photos = num_items_in_batch
         encoder = self.captioner.encoder
         if image_features is None:
             image_features = encoder(pixel_values)
         loss = image_features.new_zeros(())
         if self.captions_weight:
             logits = self.captioner(tokens, image_features=image_features)
-            loss = self.captions_weight * F.cross_entropy(
+            said = F.cross_entropy(
                 logits.flatten(0, 2).float(),
                 labels.flatten(),
                 ignore_index=IGNORED,
                 label_smoothing=self.label_smoothing,
+                reduction="sum",
             )
+            loss = self.captions_weight * said / all_labels
         if self.reward:  # after the captions: it turns the decoder's dropout off
-            loss = loss + self_critical_loss(
+            rewarded = self_critical_loss(
                 self.captioner, image_features, image, self.reward, self.samples
             )
+            loss = loss + rewarded * photos / all_photos
         if self.distillation:
             patches = image_features[:, encoder.num_prefix_tokens :]
             taught = self.distillation(patches, encoder.kept_patches, teacher_map)
-            loss = loss + self.distillation_weight * taught
+            loss = loss + self.distillation_weight * taught * photos / all_photos
         return {"loss": loss}
 
 
@@ -111,16 +125,3 @@ class Average(TrainerCallback):
                     now = p.detach().clone()
                     p.copy_(self.weights[name])
                     self.weights[name] = now
-
-
-def parameter_groups(learner: Learner, settings: argparse.Namespace) -> list[dict]:
-    """Two rates (encoder, all else), and weight decay for matrices alone."""
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, p in learner.named_parameters():
-        if not p.requires_grad:
-            continue
-        of_encoder = name.startswith("captioner.encoder.")
-        rate = settings.encoder_rate if of_encoder else settings.rate
-        decay = settings.weight_decay if p.dim() > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(p)
-    return [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]

@@ -84,7 +84,7 @@ def _similar(made, reference) -> float:
 def self_critical_loss(
     captioner: Captioner, image_features: Tensor, images: Tensor, reward: CiderReward, samples: int
 ) -> Tensor:
-    """-(reward - baseline) · log-probability, the mean over tokens.
+    """-(reward - baseline) · log-probability: the mean over a photo's tokens, then over photos.
 
     Args:
         image_features: (B, S, image_width), with gradients where the encoder learns.
@@ -117,4 +117,5 @@ def self_critical_loss(
     logits = captioner(tokens, image_features=image_features).float()
     mask = labels != IGNORED
     chosen = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-    return -(advantage[..., None] * chosen * mask).sum() / mask.sum()
+    of_photo = (advantage[..., None] * chosen * mask).sum((1, 2)) / mask.sum((1, 2))
+    return -of_photo.mean()

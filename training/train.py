@@ -1,92 +1,98 @@
 """Train a captioner: `python -m training.train --data DIR --output DIR`.
 
-transformers' Trainer does the loop (resuming, mixed precision, several processes, logging); this
-file says what is learned, at which rate, and how a dev split is judged while it goes on.
+This file puts a run together: which captioner and which photos, checked before anything is learned,
+and where a run that was interrupted goes on. `training/trainer.py` has the loop.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model import Captioner
 from model.captioner import default_device
 from model.tokenizer import CaptionTokenizer, as_sentence
 from training.augmentation import Augmentation, mirrored
-from training.data import CaptionedImage, DataError, read_split
-from training.distillation import TEACHERS, Distillation, load_teacher, teacher_maps
-from training.evaluate import caption_split
+from training.course import Course
+from training.data import CaptionedImage, DataError, read_data
+from training.distillation import Distillation, load_teacher, teacher_maps
 from training.examples import CaptionDataset, cache_features, collate
-from training.learner import AVERAGE, Average, Learner, parameter_groups
-from training.metrics import cider_scores
+from training.inspect import inspect
+from training.learner import AVERAGE, Average, Learner
+from training.options import parse
+from training.parts import choose_parts
 from training.reward import CiderReward
+from training.trainer import BEST, CaptionTrainer
 
-BEST = "best"
 SETTINGS = "settings.json"
+DATA = "data.json"
 
 
-class CaptionTrainer(Trainer):
-    """Trainer with the captioning loss, a rate for each half, and dev CIDEr."""
+def train(settings: argparse.Namespace) -> None:
+    """Run, or go on with, the training that the settings describe.
 
-    def __init__(
-        self,
-        *args,
-        settings: argparse.Namespace,
-        average: Average,
-        dev: list[CaptionedImage],
-        dev_features: np.ndarray | None,
-        **kwargs,
-    ):
-        super().__init__(*args, callbacks=[average], **kwargs)
-        self.settings, self.average = settings, average
-        self.dev, self.dev_features = dev, dev_features
-        self.best = -1.0
-
-    def create_optimizer(self, model=None):
-        if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
-                parameter_groups(self.model, self.settings), betas=(0.9, 0.98)
-            )
-        return self.optimizer
-
-    def evaluate(self, *args, **kwargs) -> dict[str, float]:
-        """Caption the dev photos with the averaged weights; keep the captioner if it is better."""
-        learner = self.accelerator.unwrap_model(self.model)
-        learner.eval()
-        captioner = learner.captioner
-        self.average.swap(learner)
+    Raises DataError, CheckpointError or another ValueError, each with a message for the user.
+    """
+    output = Path(settings.output)
+    torch.manual_seed(settings.seed)
+    arguments = trainer_arguments(settings)
+    main_process = arguments.process_index == 0
+    with arguments.main_process_first(desc="reading the photos"):
+        data, dev = photos(settings, aloud=main_process)
+        last = last_checkpoint(output, settings, [data, dev])
+        captioner = new_or_loaded(settings, data).to(default_device())
+    choose_parts(captioner, settings)
+    captioner.encoder.patch_dropout = settings.patch_dropout if settings.encoder_rate else 0.0
+    if main_process:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
+        (output / DATA).write_text(json.dumps(described([data, dev]), indent=2) + "\n")
+    steps = max(1, round(len(data) / settings.batch_size / settings.evaluations))
+    arguments.eval_steps = arguments.save_steps = steps
+    arguments.logging_steps = min(20, steps)
+    trainer, average = put_together(settings, arguments, captioner, data, dev)
+    stopped = False
+    if last:
+        average.load(last)
+        state = json.loads(Path(last, "trainer_state.json").read_text())
+        if state["best_metric"] is not None:
+            trainer.best = state["best_metric"]
+        patience = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
+        stopped = patience["early_stopping_patience_counter"] >= settings.patience
+        print(f"{'stopped early at' if stopped else 'going on from'} {last}")
+    if not stopped:
         try:
-            scores = self._score(captioner)
-            if scores["eval_cider"] > self.best and self.is_world_process_zero():
-                self.best = scores["eval_cider"]
-                captioner.save_pretrained(Path(self.args.output_dir, BEST))
-        finally:
-            self.average.swap(learner)
-        self.log(scores)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, scores
-        )
-        return scores
+            trainer.train(resume_from_checkpoint=last)
+        except BaseException:
+            print(file=sys.stderr)  # the progress bar still stands in its line
+            raise
+    if main_process:
+        print(f"best dev CIDEr {trainer.best:.1f}; the captioner is in {output / BEST}")
 
-    def _score(self, captioner: Captioner) -> dict[str, float]:
-        features = None if self.dev_features is None else self.dev_features[0]
-        with torch.autocast(captioner.device.type, torch.bfloat16, self.args.bf16):
-            written, _ = caption_split(
-                captioner, self.dev, features, batch_size=32, num_beams=self.settings.eval_beams
-            )
-        references = {item.name: item.captions for item in self.dev}
-        cider = float(np.mean(cider_scores(written, references)))
-        for item in self.dev[:3]:
-            tqdm.write(f"  {item.name}: {written[item.name]}")
-        return {
-            "eval_cider": cider,
-            "eval_distinct": len(set(written.values())) / len(written),
-        }
+
+def photos(
+    settings: argparse.Namespace, aloud: bool
+) -> tuple[list[CaptionedImage], list[CaptionedImage]]:
+    """The train and the dev photos that can be used.
+
+    Raises DataError with a line for each thing that would waste the run.
+    """
+    report = inspect(read_data(settings.data, settings.format, settings.cache))
+    if aloud:
+        for warning in report.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+    if report.stops:
+        raise DataError("\n".join(report.stops))
+    train, dev = (
+        [item for item in report.readable if item.split == split][: settings.limit]
+        for split in ("train", "dev")
+    )
+    return train, dev
 
 
 def new_or_loaded(settings: argparse.Namespace, train: list[CaptionedImage]) -> Captioner:
@@ -111,116 +117,15 @@ def new_or_loaded(settings: argparse.Namespace, train: list[CaptionedImage]) -> 
     )
 
 
-def positive(text: str) -> int:
-    """An argument that counts something there must be."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
+def trainer_arguments(settings: argparse.Namespace) -> TrainingArguments:
+    """The Trainer's own settings.
 
-
-def several(text: str) -> int:
-    """An argument that is 0, or counts what must be compared with one another."""
-    value = int(text)
-    if value < 0 or value == 1:
-        raise argparse.ArgumentTypeError(f"must be 0 or at least 2, not {value}")
-    return value
-
-
-def above_zero(text: str) -> float:
-    """An argument that is a positive number."""
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, not {value}")
-    return value
-
-
-def share(text: str) -> float:
-    """An argument from 0 to 1, 1 excluded."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to below 1, not {value}")
-    return value
-
-
-def part(text: str) -> float:
-    """An argument from 0 to 1, 0 excluded."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, not {value}")
-    return value
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train",
-        description="Train an image captioner. A run that was interrupted goes on when the same "
-        "command is given again.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--data", required=True, help="folder in Flickr8k's or Kaggle's layout")
-    add("--output", required=True, help="run folder; the best captioner comes to OUTPUT/best")
-    add("--checkpoint", help="captioner to go on from (a folder or hub id)")
-    add("--encoder", default="facebook/dinov2-small", help="image encoder for a new captioner")
-    add("--image-size", type=positive, default=224, help="pixels a side, for a new captioner")
-    add("--width", type=positive, default=256, help="of a new decoder")
-    add("--layers", type=positive, default=4, help="of a new decoder")
-    add("--heads", type=positive, default=8, help="of a new decoder")
-    add("--vocab-size", type=positive, default=4000, help="of a new tokenizer")
-    add("--dropout", type=share, default=0.1, help="in the decoder")
-    add("--epochs", type=above_zero, default=5, help="passes over the train photos")
-    add("--batch-size", type=positive, default=32, help="photos a step, each with all its captions")
-    add("--rate", type=above_zero, default=1e-3, help="peak learning rate of the decoder")
-    add("--encoder-rate", type=float, default=0.0, help="of the encoder; 0 keeps it frozen")
-    add("--patch-dropout", type=share, default=0.0, help="share left out when the encoder learns")
-    add("--weight-decay", type=float, default=0.05, help="on matrices")
-    add("--label-smoothing", type=share, default=0.1, help="share given to all other tokens")
-    add("--teacher", choices=TEACHERS, help="a classifier whose view of the photos is learned too")
-    add("--teacher-weight", type=above_zero, default=1.0, help="of the teacher's loss")
-    add(
-        "--samples",
-        type=several,
-        default=0,
-        help="self-critical training: draw so many captions a photo and raise their CIDEr; "
-        "0 learns from the captions as they are",
-    )
-    add("--captions-weight", type=share, default=0.0, help="of people's captions beside --samples")
-    add("--average", type=share, default=0.99, help="decay of the weight average; 0 for none")
-    add("--mirror", action="store_true", help="also learn from mirrored photos")
-    add("--crop", type=part, default=1.0, help="smallest share of a photo shown; 1 shows it all")
-    add(
-        "--patience", type=positive, default=3, help="stop after so many evaluations without a gain"
-    )
-    add("--eval-beams", type=positive, default=1, help="beams when the dev split is captioned")
-    add("--limit", type=int, default=0, help="use this many photos of each split; 0 for all")
-    add("--evaluations", type=above_zero, default=1.0, help="evaluations and saves an epoch")
-    add("--cache", default="runs/cache", help="folder for a frozen encoder's features")
-    add("--fp32", action="store_true", help="full precision instead of bfloat16")
-    add("--seed", type=int, default=0, help="for weights, order and dropout")
-    settings = parser.parse_args(arguments)
-    if settings.captions_weight and not settings.samples:
-        parser.error("argument --captions-weight: stands beside a reward; give --samples too")
-    return settings
-
-
-def train(settings: argparse.Namespace) -> None:
-    output = Path(settings.output)
-    torch.manual_seed(settings.seed)
-    data, dev = read_split(settings.data, "train"), read_split(settings.data, "dev")
-    if settings.limit:
-        data, dev = data[: settings.limit], dev[: settings.limit]
-    last = last_checkpoint(output, settings)
-    captioner = new_or_loaded(settings, data).to(default_device())
-    frozen = settings.encoder_rate == 0
-    captioner.encoder.requires_grad_(not frozen)
-    captioner.encoder.patch_dropout = settings.patch_dropout
-    output.mkdir(parents=True, exist_ok=True)
-    (output / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
+    Raises DataError when a step's photos cannot be shared out evenly.
+    """
     arguments = TrainingArguments(
-        output_dir=str(output),
+        output_dir=settings.output,
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.accumulate,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.05,
@@ -236,27 +141,30 @@ def train(settings: argparse.Namespace) -> None:
         seed=settings.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
         restore_callback_states_from_checkpoint=True,
+        logging_nan_inf_filter=False,  # a loss that is no number is an error here
     )
-    a_step = settings.batch_size * max(1, arguments.n_gpu) * arguments.world_size
-    steps = max(1, round(len(data) / a_step / settings.evaluations))
-    arguments.eval_steps = arguments.save_steps = steps
-    arguments.logging_steps = min(20, steps)
-    features = dev_features = None
-    if frozen and settings.crop == 1:
-        cache = Path(settings.cache)
-        with arguments.main_process_first(desc="encoding photos"):
-            features = cache_features(captioner, data, cache, settings.mirror, not settings.fp32)
-            dev_features = cache_features(captioner, dev, cache, bf16=not settings.fp32)
-    maps = distillation = None
-    if settings.teacher:
-        with arguments.main_process_first(desc="asking the teacher"):
-            maps = teacher_maps(settings.teacher, data, Path(settings.cache))
-        distillation = Distillation(
-            captioner.config.image_width,
-            captioner.encoder.grid_size,
-            load_teacher(settings.teacher)._fc,
-            maps,
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one GPU a process; torchrun starts one process for each
+    parts = settings.accumulate * arguments.world_size
+    if settings.batch_size % parts:
+        raise DataError(
+            f"--batch-size {settings.batch_size}: not a multiple of {parts}, the parts of a step "
+            f"({settings.accumulate}) in each process ({arguments.world_size})"
         )
+    arguments.per_device_train_batch_size = settings.batch_size // parts
+    return arguments
+
+
+def put_together(
+    settings: argparse.Namespace,
+    arguments: TrainingArguments,
+    captioner: Captioner,
+    data: list[CaptionedImage],
+    dev: list[CaptionedImage],
+) -> tuple[CaptionTrainer, Average]:
+    """The Trainer with what it learns and from what."""
+    features, dev_features = cached_features(settings, arguments, captioner, data, dev)
+    maps, distillation = taught(settings, arguments, captioner, data)
     reward = None
     if settings.samples:
         # two entries a photo: as it is, and mirrored
@@ -272,8 +180,8 @@ def train(settings: argparse.Namespace) -> None:
         distillation,
         settings.teacher_weight,
     ).to(captioner.device)
-    average = Average(learner, settings.average)
     augmentation = Augmentation(settings.mirror, settings.crop, settings.seed)
+    average = Average(learner, settings.average)
     trainer = CaptionTrainer(
         learner,
         arguments,
@@ -286,24 +194,58 @@ def train(settings: argparse.Namespace) -> None:
         dev_features=dev_features,
     )
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    stopped = False
-    if last:
-        average.load(last)
-        state = json.loads(Path(last, "trainer_state.json").read_text())
-        if state["best_metric"] is not None:
-            trainer.best = state["best_metric"]
-        patience = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
-        stopped = patience["early_stopping_patience_counter"] >= settings.patience
-        print(f"{'stopped early at' if stopped else 'going on from'} {last}")
-    if not stopped:
-        trainer.train(resume_from_checkpoint=last)
-    print(f"best dev CIDEr {trainer.best:.1f}; the captioner is in {output / BEST}")
+    trainer.add_callback(
+        Course(Path(settings.output), bool(settings.checkpoint), settings.patience, len(dev))
+    )
+    return trainer, average
 
 
-def last_checkpoint(output: Path, settings: argparse.Namespace) -> str | None:
+def cached_features(settings, arguments, captioner, data, dev):
+    """Features of the train and the dev photos while the encoder stays as it is, else None.
+
+    Cropped photos are too many to keep, so only those of dev are kept then.
+    """
+    if settings.encoder_rate:
+        return None, None
+    cache, bf16 = Path(settings.cache), not settings.fp32
+    with arguments.main_process_first(desc="encoding the photos"):
+        features = None
+        if settings.crop == 1:
+            features = cache_features(captioner, data, cache, settings.mirror, bf16)
+        return features, cache_features(captioner, dev, cache, bf16=bf16)
+
+
+def taught(settings, arguments, captioner, data) -> tuple[np.ndarray | None, Distillation | None]:
+    """What a teacher sees in the train photos, and the loss against it."""
+    if not settings.teacher:
+        return None, None
+    with arguments.main_process_first(desc="asking the teacher"):
+        maps = teacher_maps(settings.teacher, data, Path(settings.cache))
+    classifier = load_teacher(settings.teacher)._fc
+    width, grid_size = captioner.config.image_width, captioner.encoder.grid_size
+    return maps, Distillation(width, grid_size, classifier, maps)
+
+
+def described(splits: list[list[CaptionedImage]]) -> dict[str, dict]:
+    """What a run learned from and was judged by: counts, and a digest of names and captions."""
+    about = {}
+    for name, items in zip(("train", "dev"), splits, strict=True):
+        told = json.dumps([(item.name, item.captions) for item in items])
+        about[name] = {
+            "photos": len(items),
+            "captions": sum(len(item.captions) for item in items),
+            "digest": hashlib.sha256(told.encode()).hexdigest()[:16],
+        }
+    return about
+
+
+def last_checkpoint(
+    output: Path, settings: argparse.Namespace, splits: list[list[CaptionedImage]]
+) -> str | None:
     """The newest whole checkpoint of this run, if it has one.
 
-    Raises DataError when the folder is a run with other settings: the two must not be mixed.
+    Raises DataError when the folder is a run with other settings or photos: the two must not be
+    mixed.
     """
     # the averages are written last: without them the run was stopped in the middle of saving
     whole = [path.parent for path in output.glob(f"checkpoint-*/{AVERAGE}")]
@@ -314,6 +256,8 @@ def last_checkpoint(output: Path, settings: argparse.Namespace) -> str | None:
     if changed := [name for name in now if before.get(name) != now[name]]:
         told = ", ".join(f"--{name.replace('_', '-')} {before.get(name)}" for name in changed)
         raise DataError(f"{output} holds a run with {told}; give the same, or another --output")
+    if json.loads((output / DATA).read_text()) != described(splits):
+        raise DataError(f"{output} holds a run on other photos or captions; give another --output")
     return str(max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-"))))
 
 
@@ -321,10 +265,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         train(parse(arguments))
     except (ValueError, OSError) as error:  # ours are ValueErrors
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
 
