@@ -42,7 +42,7 @@ def is_true(caption, photo):
     dy, dx = large.mean(0) - small.mean(0)
     right, down = RELATIONS[relation]
     along, across = (dx * right, dy) if right else (dy * down, dx)
-    return len(large) > 1.2 * len(small) > 100 and along > 2 * abs(across)
+    return len(large) > 1.2 * len(small) > 500 and along > 2 * abs(across)
 
 
 def test_captions_are_true_of_the_pixels(folder):
@@ -83,6 +83,9 @@ def test_no_two_things_stand_together_in_both_splits(folder):
     )
     assert not train & validation
     assert {thing for pair in train for thing in pair} >= {t for pair in validation for t in pair}
+    assert (len(train), len(validation)) == (96, 24)
+    for colours, shapes in (map(set, zip(*pair, strict=True)) for pair in train | validation):
+        assert len(colours) == len(shapes) == 2
     counts = {split: len(read(folder, split)) for split in ("train", "validation")}
     assert counts == {"train": 48, "validation": 12}
     assert not set(read(folder, "train").values()) & set(read(folder, "validation").values())

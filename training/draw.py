@@ -38,7 +38,7 @@ SHAPES = {
     + [(x / 3, y / 3) for x, y in [(1, 3), (-1, 3), (-1, 1), (-3, 1), (-3, -1), (-1, -1)]],
 }
 RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
-RADII = {"large": (36, 46), "small": (18, 24)}
+RADII = {"large": (40, 48), "small": (20, 26)}  # pixels
 
 
 class Thing(NamedTuple):
@@ -65,7 +65,13 @@ def splits(seed: int) -> dict[str, list[Scene]]:
     relation, never do in the other."""
     chance = random.Random(seed)
     things = [Thing(*thing) for thing in product(COLOURS, SHAPES)]
-    pairs = [pair for pair in combinations(things, 2) if pair[0].colour != pair[1].colour]
+    # no word of a caption comes twice, as captioners may be told to repeat no two tokens, which
+    # would keep "triangle" from being said again
+    pairs = [
+        (one, other)
+        for one, other in combinations(things, 2)
+        if one.colour != other.colour and one.shape != other.shape
+    ]
     chance.shuffle(pairs)
     held = round(HELD_OUT * len(pairs))
     scenes = {}
