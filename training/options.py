@@ -3,6 +3,7 @@
 import argparse
 
 from model.captioner import SHIPPED
+from training.data import CACHE, DATA_HELP, FORMAT_HELP
 from training.distillation import TEACHERS
 from training.formats import FORMATS
 from training.parts import TUNE
@@ -66,8 +67,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--data", required=True, help="captioned photos: a folder or a dataset of the hub")
-    add("--format", choices=FORMATS, help="of the data; recognised by looking if not given")
+    add("--data", required=True, help=DATA_HELP)
+    add("--format", choices=FORMATS, help=FORMAT_HELP)
     add("--output", required=True, help="run folder; the best captioner comes to OUTPUT/best")
 
     new = parser.add_argument_group("where it starts")
@@ -133,7 +134,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--eval-beams", type=positive, default=1, help="beams when the dev split is captioned")
     add("--limit", type=positive, help="use only so many photos of each split")
     add("--evaluations", type=above_zero, default=1.0, help="evaluations and saves an epoch")
-    add("--cache", default="runs/cache", help="folder for a frozen encoder's features")
+    add("--cache", default=CACHE, help="folder for features and the photos of a hub dataset")
     add("--fp32", action="store_true", help="full precision instead of bfloat16")
     add("--seed", type=int, default=0, help="for weights, order and dropout")
     settings = parser.parse_args(arguments)
