@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.captioner import SHIPPED, Captioner, default_device
 from model.figures import SCALES, contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
+from model.part_files import ERRORS, FORMATS
 from model.records import csv_writer, explanation_record, jsonl_writer, records
 
 
@@ -24,12 +26,37 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
 
     caption = commands.add_parser("caption", help="write a caption for each photo")
-    caption.add_argument("paths", nargs="+", metavar="PATH", help="photos or folders of photos")
+    caption.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="photos or folders of photos; with ray also Parquet files and WebDataset shards",
+    )
     caption.add_argument("--num-beams", type=int, help="beams of the search; 1 is greedy")
     caption.add_argument("--num-captions", type=int, default=1, help="captions for each photo")
-    caption.add_argument("--batch-size", type=int, default=8, help="photos at a time")
-    caption.add_argument("--format", choices=("text", "jsonl", "csv"), default="text")
-    caption.add_argument("--output", default="-", metavar="FILE", help="- is standard output")
+    caption.add_argument(
+        "--batch-size", type=int, help="photos at a time; 8, or with ray what fits the memory"
+    )
+    caption.add_argument(
+        "--format",
+        choices=("text", "jsonl", "csv", "parquet"),
+        help="text if not given; with ray jsonl, if not given, or parquet",
+    )
+    caption.add_argument(
+        "--output",
+        default="-",
+        metavar="FILE",
+        help="- is standard output; with ray a folder, which a later run adds to",
+    )
+    caption.add_argument(
+        "--engine",
+        choices=("builtin", "ray"),
+        default="builtin",
+        help="ray: all cores, or the cluster at RAY_ADDRESS; pip install 'ray[data]'",
+    )
+    caption.add_argument(
+        "--workers", type=int, help="with ray: captioners, one for each GPU or core if not given"
+    )
 
     explain = commands.add_parser("explain", help="draw or save a map for each word")
     explain.add_argument("image", metavar="IMAGE")
@@ -92,14 +119,18 @@ def caption(settings: argparse.Namespace) -> int:
     options = {"num_captions": settings.num_captions}
     if settings.num_beams is not None:
         options["num_beams"] = settings.num_beams
-    if settings.batch_size < 1:
+    if settings.batch_size is not None and settings.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, not {settings.batch_size}")
+    if settings.engine == "ray":
+        return _caption_on_ray(settings, options)
+    if settings.workers is not None or settings.format == "parquet":
+        raise ValueError("--workers and --format parquet need --engine ray")
     captioner = _load(settings)
     captioner.options(**options)  # complains before any photo is read
     failed = False
     with _output(settings.output) as file:
         writers = {"text": _text_writer, "jsonl": jsonl_writer, "csv": csv_writer}
-        write = writers[settings.format](file)
+        write = writers[settings.format or "text"](file)
         for path, captions in _captioned(captioner, settings, options):
             if isinstance(captions, Exception):
                 failed = True
@@ -132,9 +163,36 @@ def _captioned(captioner, settings, options) -> Iterator[tuple[Path, object]]:
                 batch.append((path, load_image(path)))
             except ImageError as error:
                 batch.append((path, error))
-            if len(batch) >= settings.batch_size:
+            if len(batch) >= (settings.batch_size or 8):
                 yield from finish()
     yield from finish()
+
+
+def _caption_on_ray(settings: argparse.Namespace, options: dict) -> int:
+    from model.ray_engine import caption_on_ray
+
+    format = settings.format or "jsonl"
+    if format not in FORMATS:
+        raise ValueError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
+    if settings.output == "-":
+        raise ValueError("--engine ray needs --output FOLDER, which gets the captions in parts")
+    begun = time.monotonic()
+    result = caption_on_ray(
+        settings.paths,
+        settings.output,
+        checkpoint=settings.checkpoint or SHIPPED,
+        options=options,
+        format=format,
+        workers=settings.workers,
+        batch_size=settings.batch_size,
+    )
+    print(
+        f"{result.captioned} photos captioned in {time.monotonic() - begun:.0f} seconds, "
+        f"{result.there} were there already: {settings.output}"
+    )
+    if result.failed:
+        _complain(f"{result.failed} could not be captioned: {Path(settings.output, ERRORS)}")
+    return int(result.failed > 0)
 
 
 def _text_writer(file: TextIO):
@@ -225,7 +283,7 @@ def _output(name: str) -> Iterator[TextIO]:
             yield file
 
 
-def _complain(error: Exception) -> None:
+def _complain(error: Exception | str) -> None:
     print("error: " + " ".join(str(error).split()), file=sys.stderr)
 
 
