@@ -270,26 +270,37 @@ def sheet(items: Sequence[CaptionedImage], columns: int = 4, side: int = 224) ->
     """
     font, small = ImageFont.load_default(size=13), ImageFont.load_default(size=11)
     gap, line = 12, 16
-    rows = [(split, found) for split in SPLITS if (found := _of(split, items))]
-    height = line + side + (TEXT_LINES + 1) * line + gap
-    picture = Image.new("RGB", (columns * (side + gap) + gap, len(rows) * height + gap), "white")
-    draw = ImageDraw.Draw(picture)
-    for row, (split, found) in enumerate(rows):
-        top = gap + row * height
-        draw.text((gap, top), f"{split}, {len(found):,} photos", "black", font)
+    rows = []
+    for split in SPLITS:
+        found = _of(split, items)
         spread = np.linspace(0, len(found) - 1, min(columns, len(found))).astype(int)
-        for column, index in enumerate(spread):
-            item, x, y = found[index], gap + column * (side + gap), top + line + 4
-            photo = fit(load_image(item.path), side)
+        cells = [_cell(found[index], side, font, small) for index in spread]
+        if cells:
+            height = max(photo.height + len(text) * line for photo, text in cells)
+            rows.append((f"{split}, {len(found):,} photos", cells, height + 2 * line + gap))
+    total = sum(height for _, _, height in rows)
+    picture = Image.new("RGB", (columns * (side + gap) + gap, total + gap), "white")
+    draw = ImageDraw.Draw(picture)
+    top = gap
+    for heading, cells, height in rows:
+        draw.text((gap, top), heading, "black", font)
+        for column, (photo, text) in enumerate(cells):
+            x, y = gap + column * (side + gap), top + line + 4
             picture.paste(photo, (x, y))
-            text = [(wrap(item.name, side, small)[0], (90, 90, 90), small)]
-            for caption in item.captions:
-                said = wrap(f"· {caption}", side, font)
-                if len(text) + len(said) <= TEXT_LINES or len(text) == 1:
-                    text += [(words, "black", font) for words in said]
-            for n, (words, colour, style) in enumerate(text[:TEXT_LINES]):
+            for n, (words, colour, style) in enumerate(text):
                 draw.text((x, y + photo.height + 2 + n * line), words, colour, style)
+        top += height
     return picture
+
+
+def _cell(item: CaptionedImage, side: int, font, small) -> tuple[Image.Image, list[tuple]]:
+    """A photo, and the lines beneath it: its name and as many captions as have room."""
+    text = [(wrap(item.name, side, small)[0], (90, 90, 90), small)]
+    for caption in item.captions:
+        said = wrap(f"· {caption}", side, font)
+        if len(text) + len(said) <= TEXT_LINES or len(text) == 1:
+            text += [(words, "black", font) for words in said]
+    return fit(load_image(item.path), side), text[:TEXT_LINES]
 
 
 def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:

@@ -7,6 +7,7 @@ and where a run that was interrupted goes on. `training/trainer.py` has the loop
 import argparse
 import hashlib
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def train(settings: argparse.Namespace) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
         (output / DATA).write_text(json.dumps(described([data, dev]), indent=2) + "\n")
-    steps = max(1, round(len(data) / settings.batch_size / settings.evaluations))
+    steps = max(1, round(math.ceil(len(data) / settings.batch_size) / settings.evaluations))
     arguments.eval_steps = arguments.save_steps = steps
     arguments.logging_steps = min(20, steps)
     trainer, average = put_together(settings, arguments, captioner, data, dev)
