@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-LOG = "log.jsonl"
-CURVE = "curve.png"
+from training.run_folder import CURVE, LOG
+
 ENOUGH = 10  # dev photos, below which one caption for all may be right
 UNENDING = 0.5  # share of captions that only the longest length ends
 

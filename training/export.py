@@ -18,7 +18,8 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from model import Captioner, CheckpointError, load
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY
-from training.model_card import BEST, CURVE, HUB_ID, Run, write_card
+from training.model_card import HUB_ID, Run, write_card
+from training.run_folder import BEST, CURVE
 
 CARD = "README.md"
 

@@ -15,12 +15,8 @@ from huggingface_hub import ModelCardData
 from model import Captioner
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY
+from training.run_folder import BEST, CURVE, DATA, LOG, SETTINGS
 
-BEST = "best"  # these are what `training.train` writes into a run folder
-SETTINGS = "settings.json"
-LOG = "log.jsonl"
-CURVE = "curve.png"
-COUNTS = "data.json"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 OF_THE_MACHINE = {"data", "output", "cache"}  # settings that say nothing about what was learned
 NON_COMMERCIAL = (
@@ -49,7 +45,7 @@ class Run:
     @classmethod
     def read(cls, folder: Path) -> "Run":
         """Raises ValueError for a settings file that is not JSON."""
-        curve, counts = folder / CURVE, folder / COUNTS
+        curve, counts = folder / CURVE, folder / DATA
         return cls(
             settings=list(_lineage(folder)),
             evaluations=[entry for entry in _entries(folder / LOG) if "eval_cider" in entry],

@@ -28,10 +28,8 @@ from training.learner import AVERAGE, Average, Learner
 from training.options import parse
 from training.parts import choose_parts
 from training.reward import CiderReward
-from training.trainer import BEST, CaptionTrainer
-
-SETTINGS = "settings.json"
-DATA = "data.json"
+from training.run_folder import BEST, DATA, SETTINGS
+from training.trainer import CaptionTrainer
 
 
 def train(settings: argparse.Namespace) -> None:

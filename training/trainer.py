@@ -17,8 +17,8 @@ from training.examples import IGNORED
 from training.learner import Average
 from training.metrics import cider_scores
 from training.parts import merged, parameter_groups
+from training.run_folder import BEST
 
-BEST = "best"
 SAMPLES_SHOWN = 3
 
 
