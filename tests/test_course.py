@@ -13,22 +13,20 @@ def evaluations(*distinct, unending=0.0):
 
 
 def test_one_caption_for_all(tmp_path):
-    spoke = Course(tmp_path, spoke=True, patience=3, dev_photos=20)
-    new = Course(tmp_path, spoke=False, patience=3, dev_photos=20)
+    course = Course(tmp_path, dev_photos=20)
     one = 1 / 20
-    assert spoke.collapsed(evaluations(0.5, 0.1)) is None
-    assert "same caption" in spoke.collapsed(evaluations(one))
-    assert new.collapsed(evaluations(one, one)) is None  # it may yet begin
-    assert new.collapsed(evaluations(one, one, 0.1)) is None
-    assert "same caption" in new.collapsed(evaluations(one, one, one))
-    assert "same caption" in new.collapsed(evaluations(0.1, one))  # it had begun
-    assert Course(tmp_path, True, 3, dev_photos=3).collapsed(evaluations(1 / 3)) is None
+    assert course.collapsed(evaluations(0.5, 0.1)) is None
+    assert course.collapsed(evaluations(one, one)) is None  # it may yet begin
+    assert course.collapsed(evaluations(one, one, 0.1)) is None
+    assert "same caption" in course.collapsed(evaluations(one, one, one))
+    assert "same caption" in course.collapsed(evaluations(0.1, one))  # it had begun
+    assert Course(tmp_path, dev_photos=3).collapsed(evaluations(1, 1 / 3)) is None
 
 
 def test_captions_that_never_end(tmp_path):
-    course = Course(tmp_path, spoke=True, patience=3, dev_photos=20)
-    assert course.collapsed(evaluations(0.9, unending=0.4)) is None
-    reason = course.collapsed(evaluations(0.9, unending=0.8))
+    course = Course(tmp_path, dev_photos=20)
+    assert course.collapsed(evaluations(0.9, 0.9, 0.9, unending=0.4)) is None
+    reason = course.collapsed(evaluations(0.9) + evaluations(0.9, unending=0.8))
     assert "never end" in reason and "--rate" in reason and "\n" not in reason
 
 

@@ -62,7 +62,7 @@ def test_mirror_shows_both_sides_with_the_words_that_fit(flickr):
     dataset = CaptionDataset(read_split(flickr, "train"), captioner, Augmentation(mirror=True))
     seen = {}
     for epoch in range(20):
-        dataset.set_epoch(epoch)
+        dataset.epoch = epoch
         example = dataset[0]
         text = captioner.tokenizer.tokenizer.decode(example["captions"][0][1:-1])
         seen["left" if "left" in text else "right"] = example["pixel_values"]

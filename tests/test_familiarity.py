@@ -15,7 +15,7 @@ from tests.test_train import settings
 from tests.tiny import draw_photo, tiny_captioner
 from training.average import average
 from training.familiarity import main
-from training.train import new_or_loaded
+from training.train import ready
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
 WIDTH = 32  # of the tiny captioners' features
@@ -136,7 +136,7 @@ def test_one_that_was_there_before_does_not_stay(folder):
 
 def test_training_and_averaging_drop_it(folder, flickr, tmp_path):
     assert load(folder).familiarity is not None
-    assert new_or_loaded(settings(flickr, folder, tmp_path / "run"), []).familiarity is None
+    assert ready(settings(flickr, folder, tmp_path / "run"), load(folder)).familiarity is None
     assert average([load(folder), load(folder)], [1, 1]).familiarity is None
 
 

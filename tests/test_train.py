@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 
 from model import load
 from tests.tiny import tiny_captioner
+from training.course import Course
 from training.data import DataError, read_split
 from training.evaluate import evaluate
 from training.evaluate import main as evaluate_main
-from training.learner import AVERAGE, Average, Learner
+from training.learner import AVERAGE, Learner
 from training.options import parse
 from training.train import main, train
 
@@ -73,7 +74,7 @@ def test_it_learns_its_train_photos(flickr, start, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder_rate, samples", [(0, 0), (1e-3, 0), (1e-3, 3)])
-def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples):
+def test_resumed_is_uninterrupted(flickr, start, tmp_path, monkeypatch, encoder_rate, samples):
     options = [
         "--samples",
         samples,
@@ -87,30 +88,25 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, encoder_rate, samples
         "--crop",
         0.5 if encoder_rate else 1,
         "--evaluations",
-        2,  # so that the first checkpoint lies in the middle of a pass
+        2,  # so that there are checkpoints in the middle of a pass
         "--patience",
         99,
-        "--patch-dropout",
-        0.25,
+        *(["--patch-dropout", 0.25] if encoder_rate else []),
     ]
     train(settings(flickr, start, tmp_path / "whole", *options))
 
     class Interrupted(Exception):
         pass
 
-    save = Average.on_save
+    def stop(self, args, state, control, **kwargs):
+        if state.global_step == 3:  # in the middle of the second pass
+            raise Interrupted
 
-    def save_and_stop(self, args, state, control, **kwargs):
-        save(self, args, state, control, **kwargs)
-        raise Interrupted
-
-    Average.on_save = save_and_stop
-    try:
+    with monkeypatch.context() as patched:
+        patched.setattr(Course, "on_save", stop)
         with pytest.raises(Interrupted):
             train(settings(flickr, start, tmp_path / "parts", *options))
-    finally:
-        Average.on_save = save
-    assert (tmp_path / "parts" / "checkpoint-1").is_dir()
+    assert (tmp_path / "parts" / "checkpoint-3").is_dir()
     train(settings(flickr, start, tmp_path / "parts", *options))
     for name in ("model.safetensors", AVERAGE):
         whole = load_file(tmp_path / "whole" / "checkpoint-6" / name)
@@ -138,11 +134,21 @@ def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):
     (run / "checkpoint-4" / AVERAGE).unlink()  # as if killed while saving
     train(chosen)
     assert f"going on from {run / 'checkpoint-2'}" in capsys.readouterr().out
+    (run / "checkpoint-2" / "trainer_state.json").write_text("")  # or while deleting
+    (run / "checkpoint-4" / "optimizer.pt").unlink()
+    train(chosen)
+    assert sorted(p.name for p in run.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    assert "going on" not in capsys.readouterr().out
 
     other = settings(flickr, start, run, "--epochs", 9, "--patience", 1, "--rate", 2e-3)
     with pytest.raises(DataError, match=r"a run with --rate 0.0003; give the same, or another"):
         train(other)
     assert json.loads((run / "settings.json").read_text())["rate"] == 3e-4
+    done = settings(flickr, start, tmp_path / "done", "--epochs", 1.5)
+    train(done)
+    capsys.readouterr()
+    train(done)
+    assert f"finished at {tmp_path / 'done' / 'checkpoint-3'}" in capsys.readouterr().out
     captions = flickr / "Flickr8k.token.txt"
     captions.write_text(captions.read_text().replace("number 1", "number one"))
     with pytest.raises(DataError, match="a run on other photos or captions"):
@@ -159,7 +165,7 @@ def unbroken(flickr, start, tmp_path, *options):
 def command(chosen, output, launcher=("-m",)):
     """The command line of these settings, with another run folder."""
     given = {"data", "checkpoint", "cache", "batch_size", "epochs", "rate", "encoder_rate"}
-    given |= {"evaluations", "patience", "dropout", "mirror", "fp32", "accumulate"}
+    given |= {"evaluations", "patience", "dropout", "mirror", "crop", "fp32", "accumulate"}
     words = [sys.executable, *launcher, "training.train", "--output", str(output)]
     for name in given:
         value = getattr(chosen, name)
@@ -196,6 +202,7 @@ def test_killed_and_resumed_is_unbroken(flickr, start, tmp_path):
 def test_two_processes_learn_what_one_does(flickr, start, tmp_path):
     """Same photos a step, same gradients; the captions of both parts of dev come together."""
     options = ["--epochs", 2, "--encoder-rate", 1e-3, "--patience", 99, "--dropout", 0]
+    options += ["--mirror", "--crop", 0.5]
     chosen = unbroken(flickr, start, tmp_path, *options)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     done = subprocess.run(
@@ -290,6 +297,10 @@ def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):
         ("--crop", 0, "must be above 0 and at most 1"),
         ("--encoder-rate", -1, "must be 0 or above"),
         ("--encoder-blocks", 1, "give --encoder-rate too"),
+        ("--patch-dropout", 0.5, "give --encoder-rate too"),
+        ("--teacher", "efficientnet-lite0", "give --encoder-rate too"),
+        ("--width", 64, "stands beside --encoder"),
+        ("--lora-rank", 4, "stands beside --tune lora"),
     ):
         with pytest.raises(SystemExit):
             settings(flickr, start, tmp_path, option, value)

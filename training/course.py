@@ -8,6 +8,7 @@ from transformers import TrainerCallback
 from training.run_folder import CURVE, LOG
 
 ENOUGH = 10  # dev photos, below which one caption for all may be right
+BEGINNING = 3  # evaluations before which a run may say the same of all photos
 UNENDING = 0.5  # share of captions that only the longest length ends
 
 
@@ -21,14 +22,11 @@ class Course(TrainerCallback):
     Both are drawn from the Trainer's own history, which a resumed run takes up where it was.
 
     Args:
-        spoke: whether the captioner already told photos apart when the run began.
-        patience: evaluations in a row for which a new decoder may say the same of all photos.
         dev_photos: how many photos are captioned at an evaluation.
     """
 
-    def __init__(self, output: Path, spoke: bool, patience: int, dev_photos: int):
-        self.output, self.spoke = output, spoke
-        self.patience, self.dev_photos = patience, dev_photos
+    def __init__(self, output: Path, dev_photos: int):
+        self.output, self.dev_photos = output, dev_photos
 
     def on_log(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
@@ -51,16 +49,16 @@ class Course(TrainerCallback):
         for is_bad, what in (
             (
                 lambda e: e["eval_distinct"] * self.dev_photos < 1.5,
-                "every dev photo gets the same caption: the decoder has stopped looking at photos",
+                "every dev photo gets the same caption: the decoder does not look at photos",
             ),
             (
                 lambda e: e["eval_unending"] > UNENDING,
-                "most captions never end: the decoder has lost how a sentence goes",
+                "most captions never end: the decoder does not know how a sentence goes",
             ),
         ):
             bad = [is_bad(entry) for entry in evaluations]
-            # who has spoken well before may not stop; a new decoder needs some time to begin
-            allowed = 1 if self.spoke or not all(bad) else self.patience
+            # who has told photos apart may not stop; until then, some time to begin
+            allowed = BEGINNING if all(bad) else 1
             if len(bad) >= allowed and all(bad[-allowed:]):
                 return (
                     f"{what}. Take a lower --rate or --encoder-rate, or more photos; "

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from model.images import load_image
 from training.data import CaptionedImage, DataError
-from training.examples import fingerprint_of
+from training.examples import fingerprint_of, unfinished_file
 
 TEACHERS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 
@@ -54,7 +54,7 @@ def teacher_maps(name: str, items: list[CaptionedImage], folder: Path) -> np.nda
         folder.mkdir(parents=True, exist_ok=True)
         teacher = load_teacher(name)
         side = teacher.get_image_size(name)
-        unfinished, maps = path.with_suffix(".unfinished"), None
+        unfinished, maps = unfinished_file(folder), None
         for start in tqdm(range(0, len(items), 16), "asking the teacher"):
             photos = [load_image(item.path) for item in items[start : start + 16]]
             squashed = [p.resize((side, side), Image.Resampling.BICUBIC) for p in photos]

@@ -1,6 +1,8 @@
 """From captioned images to batches: examples, their collation, and a frozen encoder's cache."""
 
 import hashlib
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +42,7 @@ class CaptionDataset(Dataset):
         self.items, self.captioner = items, captioner
         self.augmentation = augmentation or Augmentation()
         self.features, self.maps = features, maps
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Which pass this is; the Trainer says it before each."""
-        self.epoch = epoch
+        self.epoch = 0  # which pass this is; `training.trainer` says it before each
 
     def __len__(self) -> int:
         return len(self.items)
@@ -66,7 +64,7 @@ class CaptionDataset(Dataset):
             example["image_features"] = torch.from_numpy(seen).float()
         else:
             photo = view.photo(load_image(item.path))
-            example["pixel_values"] = self.captioner.pixel_values([photo])[0]
+            example["pixel_values"] = self.captioner.pixel_values([photo])[0].cpu()
         return example
 
 
@@ -109,8 +107,16 @@ def fingerprint_of(items: list[CaptionedImage], *more: object) -> str:
     """A name for what was computed from these photos (and `more`)."""
     digest = hashlib.sha256(repr(more).encode())
     for item in items:
-        digest.update(f"{item.path} {item.path.stat().st_size}".encode())
+        about = item.path.stat()
+        digest.update(f"{item.path} {about.st_size} {about.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
+
+
+def unfinished_file(folder: Path) -> Path:
+    """A new file to write into before it is renamed; two processes never have the same."""
+    handle, name = tempfile.mkstemp(".unfinished", dir=folder)
+    os.close(handle)
+    return Path(name)
 
 
 def cache_features(
@@ -131,12 +137,13 @@ def cache_features(
     for name, weight in captioner.encoder.state_dict().items():
         weights.update(name.encode())
         weights.update(weight.float().cpu().numpy().tobytes())
-    made_with = [mirror, bf16, captioner.config.image_size, weights.hexdigest()]
+    prepared = captioner.image_processor.to_json_string()
+    made_with = [mirror, bf16, captioner.config.image_size, prepared, weights.hexdigest()]
     path = folder / f"features-{fingerprint_of(items, made_with)}.npy"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         shape = (1 + mirror, len(items), captioner.encoder.num_tokens, captioner.config.image_width)
-        unfinished = path.with_suffix(".unfinished")
+        unfinished = unfinished_file(folder)
         features = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
         for version in range(1 + mirror):
             for start in tqdm(range(0, len(items), batch_size), "encoding photos"):

@@ -107,11 +107,8 @@ class Average(TrainerCallback):
                 if p.requires_grad:
                     self.weights[name].lerp_(p.detach(), 1 - decay)
 
-    def on_save(self, args, state, control, **kwargs):
-        if state.is_world_process_zero:
-            path = Path(args.output_dir, f"checkpoint-{state.global_step}", AVERAGE)
-            save_file(self.weights, path.with_suffix(".unfinished"))
-            path.with_suffix(".unfinished").rename(path)
+    def save(self, checkpoint: str | Path) -> None:
+        save_file(self.weights, Path(checkpoint, AVERAGE))
 
     def load(self, checkpoint: str) -> None:
         for name, weight in load_file(Path(checkpoint, AVERAGE)).items():

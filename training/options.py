@@ -8,6 +8,14 @@ from training.distillation import TEACHERS
 from training.formats import FORMATS
 from training.parts import TUNE
 
+NEW = {  # of a new captioner
+    "image_size": (224, "pixels a side"),
+    "width": (256, "of the decoder"),
+    "layers": (4, "of the decoder"),
+    "heads": (8, "of the decoder"),
+    "vocab_size": (4000, "of the tokenizer"),
+}
+LORA_RANK = 8
 NEW_RATE, TUNE_RATE = 1e-3, 3e-4  # of a new decoder, and of one that has learned before
 
 
@@ -78,15 +86,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     start.add_argument("--encoder", help="image encoder for a new captioner (a folder or hub id)")
     add = new.add_argument
-    add("--image-size", type=positive, default=224, help="pixels a side, for a new captioner")
-    add("--width", type=positive, default=256, help="of a new decoder")
-    add("--layers", type=positive, default=4, help="of a new decoder")
-    add("--heads", type=positive, default=8, help="of a new decoder")
-    add("--vocab-size", type=positive, default=4000, help="of a new tokenizer")
+    for name, (default, what) in NEW.items():
+        add(f"--{name.replace('_', '-')}", type=positive, help=f"with --encoder: {what}; {default}")
 
     add = parser.add_argument_group("what learns").add_argument
     add("--tune", choices=TUNE, default="decoder", help="the part of the text side that learns")
-    add("--lora-rank", type=positive, default=8, help="of --tune lora")
+    add("--lora-rank", type=positive, help=f"of --tune lora; {LORA_RANK}")
     add(
         "--rate",
         type=above_zero,
@@ -140,8 +145,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     settings = parser.parse_args(arguments)
     if settings.captions_weight and not settings.samples:
         parser.error("argument --captions-weight: stands beside a reward; give --samples too")
-    if settings.encoder_blocks and not settings.encoder_rate:
-        parser.error("argument --encoder-blocks: give --encoder-rate too, which is 0")
+    for name in ("encoder_blocks", "patch_dropout", "teacher"):
+        if getattr(settings, name) and not settings.encoder_rate:
+            option = name.replace("_", "-")
+            parser.error(f"argument --{option}: give --encoder-rate too, or the encoder is frozen")
+    if settings.encoder and settings.tune != "decoder":
+        parser.error(f"argument --tune: {settings.tune} would leave a new decoder as it is")
+    for name, (default, _) in NEW.items():
+        if not settings.encoder and getattr(settings, name):
+            parser.error(f"argument --{name.replace('_', '-')}: stands beside --encoder")
+        if settings.encoder:
+            setattr(settings, name, getattr(settings, name) or default)
+    if settings.tune == "lora":
+        settings.lora_rank = settings.lora_rank or LORA_RANK
+    elif settings.lora_rank:
+        parser.error("argument --lora-rank: stands beside --tune lora")
     if not settings.encoder and not settings.checkpoint:
         settings.checkpoint = str(SHIPPED)
     if settings.rate is None:

@@ -31,6 +31,9 @@ from training.reward import CiderReward
 from training.run_folder import BEST, DATA, SETTINGS
 from training.trainer import CaptionTrainer
 
+STATE = "trainer_state.json"
+PARTS = (STATE, AVERAGE, "model.safetensors", "optimizer.pt", "scheduler.pt")  # of a checkpoint
+
 
 def train(settings: argparse.Namespace) -> None:
     """Run, or go on with, the training that the settings describe.
@@ -41,30 +44,37 @@ def train(settings: argparse.Namespace) -> None:
     torch.manual_seed(settings.seed)
     arguments = trainer_arguments(settings)
     main_process = arguments.process_index == 0
+    started = Captioner.from_pretrained(settings.checkpoint) if settings.checkpoint else None
     with arguments.main_process_first(desc="reading the photos"):
-        data, dev = photos(settings, aloud=main_process)
+        data, dev = photos(settings, started, aloud=main_process)
         last = last_checkpoint(output, settings, [data, dev])
-        captioner = new_or_loaded(settings, data).to(default_device())
+    captioner = ready(settings, started) if started else new(settings, data)
+    captioner.to(default_device())
     choose_parts(captioner, settings)
     captioner.encoder.patch_dropout = settings.patch_dropout if settings.encoder_rate else 0.0
     if main_process:
         output.mkdir(parents=True, exist_ok=True)
-        (output / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
-        (output / DATA).write_text(json.dumps(described([data, dev]), indent=2) + "\n")
+        for name, content in ((SETTINGS, vars(settings)), (DATA, described([data, dev]))):
+            unfinished = output / f"{name}.unfinished"
+            unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            unfinished.rename(output / name)
     steps = max(1, round(math.ceil(len(data) / settings.batch_size) / settings.evaluations))
     arguments.eval_steps = arguments.save_steps = steps
     arguments.logging_steps = min(20, steps)
     trainer, average = put_together(settings, arguments, captioner, data, dev)
-    stopped = False
+    stopped = done = False
     if last:
         average.load(last)
-        state = json.loads(Path(last, "trainer_state.json").read_text())
+        state = json.loads(Path(last, STATE).read_text(encoding="utf-8"))
         if state["best_metric"] is not None:
             trainer.best = state["best_metric"]
         patience = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
         stopped = patience["early_stopping_patience_counter"] >= settings.patience
-        print(f"{'stopped early at' if stopped else 'going on from'} {last}")
-    if not stopped:
+        done = state["global_step"] >= state["max_steps"]
+        if main_process:
+            what = "stopped early at" if stopped else "finished at" if done else "going on from"
+            print(f"{what} {last}")
+    if not stopped and not done:
         try:
             trainer.train(resume_from_checkpoint=last)
         except BaseException:
@@ -75,13 +85,13 @@ def train(settings: argparse.Namespace) -> None:
 
 
 def photos(
-    settings: argparse.Namespace, aloud: bool
+    settings: argparse.Namespace, captioner: Captioner | None, aloud: bool
 ) -> tuple[list[CaptionedImage], list[CaptionedImage]]:
-    """The train and the dev photos that can be used.
+    """The train and the dev photos that can be used, and by this captioner if there is one yet.
 
     Raises DataError with a line for each thing that would waste the run.
     """
-    report = inspect(read_data(settings.data, settings.format, settings.cache))
+    report = inspect(read_data(settings.data, settings.format, settings.cache), captioner)
     if aloud:
         for warning in report.warnings:
             print(f"warning: {warning}", file=sys.stderr)
@@ -94,26 +104,36 @@ def photos(
     return train, dev
 
 
-def new_or_loaded(settings: argparse.Namespace, train: list[CaptionedImage]) -> Captioner:
-    """The captioner to start from: a checkpoint, or an encoder with a decoder yet to learn."""
-    if settings.checkpoint:
-        captioner = Captioner.from_pretrained(settings.checkpoint)
-        captioner.familiarity = None  # of the encoder before, and of other photos
-        for module in captioner.decoder.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = settings.dropout
-        return captioner
+def ready(settings: argparse.Namespace, captioner: Captioner) -> Captioner:
+    """A captioner that has learned before, made ready to go on."""
+    captioner.familiarity = None  # of the encoder before, and of other photos
+    for module in captioner.decoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = settings.dropout
+    return captioner
+
+
+def new(settings: argparse.Namespace, train: list[CaptionedImage]) -> Captioner:
+    """An encoder with a decoder, and a tokenizer, that learn from nothing.
+
+    Raises DataError when there is no such encoder.
+    """
     sentences = [as_sentence(caption) for item in train for caption in item.captions]
     tokenizer = CaptionTokenizer.train(sentences, settings.vocab_size)
-    return Captioner.from_encoder(
-        settings.encoder,
-        tokenizer,
-        (settings.image_size, settings.image_size),
-        width=settings.width,
-        num_layers=settings.layers,
-        num_heads=settings.heads,
-        dropout=settings.dropout,
-    )
+    try:
+        return Captioner.from_encoder(
+            settings.encoder,
+            tokenizer,
+            (settings.image_size, settings.image_size),
+            width=settings.width,
+            num_layers=settings.layers,
+            num_heads=settings.heads,
+            dropout=settings.dropout,
+        )
+    except OSError as error:
+        raise DataError(
+            f"--encoder {settings.encoder}: neither a folder nor a model that the hub gives out"
+        ) from error
 
 
 def trainer_arguments(settings: argparse.Namespace) -> TrainingArguments:
@@ -140,6 +160,7 @@ def trainer_arguments(settings: argparse.Namespace) -> TrainingArguments:
         seed=settings.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
         restore_callback_states_from_checkpoint=True,
+        ddp_timeout=24 * 3600,  # seconds: the others wait while one process encodes all photos
         logging_nan_inf_filter=False,  # a loss that is no number is an error here
     )
     if arguments.n_gpu > 1:
@@ -193,9 +214,7 @@ def put_together(
         dev_features=dev_features,
     )
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    trainer.add_callback(
-        Course(Path(settings.output), bool(settings.checkpoint), settings.patience, len(dev))
-    )
+    trainer.add_callback(Course(Path(settings.output), len(dev)))
     return trainer, average
 
 
@@ -222,6 +241,7 @@ def taught(settings, arguments, captioner, data) -> tuple[np.ndarray | None, Dis
         maps = teacher_maps(settings.teacher, data, Path(settings.cache))
     classifier = load_teacher(settings.teacher)._fc
     width, grid_size = captioner.config.image_width, captioner.encoder.grid_size
+    torch.manual_seed(settings.seed)  # the same layer whether or not the maps were there
     return maps, Distillation(width, grid_size, classifier, maps)
 
 
@@ -246,18 +266,29 @@ def last_checkpoint(
     Raises DataError when the folder is a run with other settings or photos: the two must not be
     mixed.
     """
-    # the averages are written last: without them the run was stopped in the middle of saving
-    whole = [path.parent for path in output.glob(f"checkpoint-*/{AVERAGE}")]
-    if not whole:
+    if not (output / SETTINGS).is_file():
         return None
-    before = json.loads((output / SETTINGS).read_text())
-    now = vars(settings)
+    before, now = json.loads((output / SETTINGS).read_text(encoding="utf-8")), vars(settings)
     if changed := [name for name in now if before.get(name) != now[name]]:
         told = ", ".join(f"--{name.replace('_', '-')} {before.get(name)}" for name in changed)
         raise DataError(f"{output} holds a run with {told}; give the same, or another --output")
-    if json.loads((output / DATA).read_text()) != described(splits):
+    data = output / DATA
+    if data.is_file() and json.loads(data.read_text(encoding="utf-8")) != described(splits):
         raise DataError(f"{output} holds a run on other photos or captions; give another --output")
-    return str(max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-"))))
+    whole = filter(is_whole, output.glob("checkpoint-*"))
+    last = max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+    return str(last) if last else None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was neither being written nor being deleted when the run was killed."""
+    if not all((checkpoint / name).is_file() for name in PARTS):
+        return False
+    try:
+        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))  # which is written last
+    except ValueError:
+        return False
+    return True
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """transformers' Trainer for captions: losses over a whole step, two rates, dev CIDEr."""
 
 import argparse
+import shutil
 import time
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object
 from tqdm import tqdm
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback
 
 from model import Captioner, CheckpointError
+from model.tokenizer import as_sentence
 from training.data import CaptionedImage
 from training.evaluate import caption_split
-from training.examples import IGNORED
+from training.examples import IGNORED, CaptionDataset
 from training.learner import Average
 from training.metrics import cider_scores
 from training.parts import merged, parameter_groups
@@ -43,10 +45,17 @@ class CaptionTrainer(Trainer):
     ):
         super().__init__(*args, **kwargs)
         self.add_callback(average)
+        self.add_callback(Passes(self.train_dataset))
         self.settings, self.average = settings, average
         self.dev, self.dev_features = dev, dev_features
         self.best = -1.0
         self._seconds = self._photos = 0.0  # spent on steps since the last log, and learned from
+
+    def save_model(self, output_dir=None, _internal_call=False):
+        """The average goes with the weights, before older checkpoints are deleted."""
+        super().save_model(output_dir, _internal_call)
+        if self.is_world_process_zero():
+            self.average.save(output_dir)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
@@ -102,7 +111,7 @@ class CaptionTrainer(Trainer):
                 if self.is_world_process_zero():
                     plain = merged(learner.captioner)
                     try:
-                        plain.save_pretrained(Path(self.args.output_dir, BEST))
+                        keep(plain, Path(self.args.output_dir, BEST))
                     except CheckpointError as error:
                         raise self._diverged("the weights cannot be kept") from error
         finally:
@@ -130,6 +139,14 @@ class CaptionTrainer(Trainer):
         written = dict(gather_object(list(written.items())))
         texts = {name: text for name, (text, _) in written.items()}
         longest = captioner.options().max_length
+
+        def unending(item: CaptionedImage) -> bool:
+            if written[item.name][1] < longest:
+                return False
+            # unless people's captions are as long
+            encode = captioner.tokenizer.encode
+            return min(len(encode(as_sentence(c))[0]) for c in item.captions) < longest
+
         if self.is_world_process_zero():
             for item in self.dev[:SAMPLES_SHOWN]:
                 tqdm.write(f"  {item.name}: {texts[item.name]}")
@@ -137,5 +154,27 @@ class CaptionTrainer(Trainer):
         return {
             "eval_cider": float(np.mean(cider_scores(texts, references))),
             "eval_distinct": len(set(texts.values())) / len(texts),
-            "eval_unending": sum(n >= longest for _, n in written.values()) / len(written),
+            "eval_unending": sum(map(unending, self.dev)) / len(self.dev),
         }
+
+
+class Passes(TrainerCallback):
+    """Tells the train photos which pass this is. (accelerate would, but not in the rest of a pass
+    that is resumed, and not to several processes.)"""
+
+    def __init__(self, photos: CaptionDataset):
+        self.photos = photos
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.photos.epoch = int(state.epoch or 0)
+
+
+def keep(captioner: Captioner, folder: Path) -> None:
+    """Put a captioner into the place of another, which stays until the new one is whole."""
+    new, old = (folder.with_name(f"{folder.name}.{age}") for age in ("new", "old"))
+    captioner.save_pretrained(new)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
