@@ -269,9 +269,8 @@ class Captioner(nn.Module):
         with torch.inference_mode():
             cache = self.decoder.look_at(self._features(images))
         begun, _ = self.tokenizer.encode(prefix)
-        return generate(
-            self.decoder, cache, self.tokenizer.start, self.tokenizer.end, chosen, begun
-        )
+        words = self.tokenizer
+        return generate(self.decoder, cache, words.start, words.end, chosen, begun, words.alike)
 
     def _caption(self, hypothesis: Hypothesis) -> Caption:
         tokens, log_probabilities = hypothesis

@@ -6,7 +6,7 @@ and stop when nothing that is still open can change the result. Each yields afte
 that a caller can show the caption as it grows; the last value is the result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -103,6 +103,7 @@ def last_token(hypothesis: Hypothesis, start: int) -> int:
 
 # For each image of the batch its hypotheses, best first.
 Ranked = list[list[Hypothesis]]
+NONE_ALIKE: Mapping[int, int] = {}
 
 
 def generate(
@@ -112,6 +113,7 @@ def generate(
     end: int,
     options: DecodingOptions,
     prefix: Sequence[int] = (),
+    alike: Mapping[int, int] = NONE_ALIKE,
 ) -> Iterator[Ranked]:
     """Caption the images behind `cache`; yields the leading hypotheses after every step.
 
@@ -119,6 +121,7 @@ def generate(
         cache: from `decoder.look_at(image_features)`.
         start, end: ids of the tokens that begin and end a caption.
         prefix: the caption's first tokens, given instead of chosen.
+        alike: tokens that `no_repeat_ngram` takes for others.
 
     Raises ValueError when `max_length` is more than the decoder has positions for, or the prefix
     is longer than `max_length`.
@@ -136,7 +139,7 @@ def generate(
     if options.sample or options.num_beams == 1:
         choose = _one_by_one
     begun, cache = read([start, *prefix], decoder, cache)
-    return choose(decoder, cache, begun, start, end, options)
+    return choose(decoder, cache, begun, start, end, options, alike)
 
 
 @torch.inference_mode()
@@ -176,7 +179,11 @@ def select(cache: Cache, rows: list[int], images: list[int] | None = None) -> Ca
 
 
 def forbid(
-    log_probabilities: Tensor, hypotheses: list[Hypothesis], end: int, options: DecodingOptions
+    log_probabilities: Tensor,
+    hypotheses: list[Hypothesis],
+    end: int,
+    options: DecodingOptions,
+    alike: Mapping[int, int] = NONE_ALIKE,
 ) -> Tensor:
     """Log-probabilities with -inf for what the options rule out at this step."""
     length = len(hypotheses[0].tokens)
@@ -190,7 +197,7 @@ def forbid(
     n = options.no_repeat_ngram
     if n:
         for row, hypothesis in enumerate(hypotheses):
-            tokens = hypothesis.tokens
+            tokens = tuple(alike.get(token, token) for token in hypothesis.tokens)
             opening = tokens[length - n + 1 :] if n > 1 else ()
             for i in range(length - n + 1):
                 if tokens[i : i + n - 1] == opening:
@@ -207,6 +214,7 @@ def _one_by_one(
     start: int,
     end: int,
     options: DecodingOptions,
+    alike: Mapping[int, int],
 ) -> Iterator[Ranked]:
     """Greedy and sampling: each hypothesis grows on its own, a token a step."""
     num_images, group = len(begun), options.num_captions
@@ -232,7 +240,7 @@ def _one_by_one(
                 if hypothesis.tokens[-1:] == (end,):
                     last_tokens.append(end)
                     continue
-                allowed = forbid(rows[row : row + 1], [hypothesis], end, options)[0]
+                allowed = forbid(rows[row : row + 1], [hypothesis], end, options, alike)[0]
                 token = (
                     _draw(allowed, options, generators[image])
                     if options.sample
@@ -273,6 +281,7 @@ def _beam_search(
     start: int,
     end: int,
     options: DecodingOptions,
+    alike: Mapping[int, int],
 ) -> Iterator[Ranked]:
     """The `num_beams` likeliest beginnings grow side by side, those that end are set aside.
 
@@ -294,7 +303,7 @@ def _beam_search(
         log_probabilities, cache = step(decoder, last_tokens, cache)
         group = len(last_tokens) // len(running)
         hypotheses = [h for image in running for h in beams[image]]
-        allowed = forbid(log_probabilities, hypotheses, end, options)
+        allowed = forbid(log_probabilities, hypotheses, end, options, alike)
         totals = torch.tensor([sum(h.log_probabilities) for h in hypotheses])
         totals = totals.to(allowed.device)[:, None] + allowed
         vocab_size = allowed.shape[1]

@@ -147,7 +147,12 @@ def caption_unseeing(captioner: Captioner) -> str:
     )
     tokenizer = captioner.tokenizer
     *_, results = generate(
-        captioner.decoder, cache, tokenizer.start, tokenizer.end, captioner.options()
+        captioner.decoder,
+        cache,
+        tokenizer.start,
+        tokenizer.end,
+        captioner.options(),
+        alike=tokenizer.alike,
     )
     tokens, _ = results[0][0]
     words = tokenizer.words([token for token in tokens if token != tokenizer.end])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,18 @@ class CaptionTokenizer:
         self.start, self.end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
         if self.start is None or self.end is None:
             raise CheckpointError(f"tokenizer.json has no {START} and {END} tokens")
+
+    @cached_property
+    def alike(self) -> dict[int, int]:
+        """Tokens with capitals -> those of the same letters in small that begin a word: "A" at the
+        start of a sentence is the "a" within it."""
+        ids = self.tokenizer.get_vocab()
+        small = {
+            token: SPACE + token.removeprefix(SPACE).lower()
+            for token in ids
+            if token.removeprefix(SPACE)[:1].isupper()
+        }
+        return {ids[token]: ids[other] for token, other in small.items() if other in ids}
 
     @classmethod
     def train(cls, captions: Iterable[str], vocab_size: int) -> "CaptionTokenizer":

@@ -7,7 +7,7 @@ import torch
 
 from model import generation
 from model.decoder import TextDecoder
-from model.generation import DecodingOptions, generate, select
+from model.generation import DecodingOptions, Hypothesis, forbid, generate, select
 
 START, END = 0, 1
 
@@ -184,6 +184,15 @@ def test_min_length_and_no_repeats(options):
                 assert len(said) >= 5
                 pairs = list(itertools.pairwise(said))
                 assert len(pairs) == len(set(pairs))
+
+
+def test_what_is_alike_is_no_other_word():
+    """With 5 ("A") taken for 3 (" a"): "A dog and a" does not go on with "dog"."""
+    said = Hypothesis((5, 7, 6, 3), (0.0,) * 4)
+    rated, options = torch.zeros(1, 10), DecodingOptions(no_repeat_ngram=2)
+    assert not forbid(rated, [said], END, options).isinf().any()
+    forbidden = forbid(rated, [said], END, options, {5: 3}).isinf()
+    assert forbidden.nonzero().tolist() == [[0, 7]]
 
 
 def test_no_repeated_token_leaves_a_stuck_caption_to_end():

@@ -85,3 +85,13 @@ def test_broken_tokenizer_file(tmp_path, content):
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(CheckpointError, match="tokenizer.json: (missing|not a tokenizer)"):
         CaptionTokenizer.load(tmp_path)
+
+
+def test_capitals_are_like_small_letters():
+    tokenizer = CaptionTokenizer.train(["A man sees a man.", "The Dog and the dog."] * 3, 400)
+    ids = tokenizer.tokenizer.get_vocab()
+    assert tokenizer.alike[ids["A"]] == ids["Ġa"]
+    assert all(token not in tokenizer.alike for token in (ids["Ġa"], ids["Ġman"], tokenizer.end))
+    for one, other in tokenizer.alike.items():
+        texts = [tokenizer.tokenizer.id_to_token(i) for i in (one, other)]
+        assert texts[0].lower().lstrip("ġĠ") == texts[1].lstrip("Ġ") and one != other
