@@ -28,7 +28,7 @@ class DecodingOptions:
             `max_length` is ended there.
         length_penalty: beams are ranked by log-probability / length ** length_penalty; 0 favours
             short captions, 1 the mean over tokens (Wu et al. 2016, without their constant).
-        no_repeat_ngram: no sequence of this many tokens occurs twice, in capitals or not; 0 allows it.
+        no_repeat_ngram: no sequence of this many tokens occurs twice, capitals or not; 0: any may.
         sample: draw the words at random instead of searching for the likeliest.
         temperature, top_k, top_p: shape of the draw (0 and 1 leave top_k and top_p off).
         seed: the same seed draws the same captions, whatever else is in the batch.
