@@ -30,9 +30,7 @@ from model.shards import is_shard, photos_in, sources
 WORKER_MEMORY, PHOTO_MEMORY = 2 * 10**9, 16 * 10**6
 LARGEST_BATCH = 32  # larger ones are no faster
 
-BLOCK = (
-    2**20
-)  # bytes of photos that readers hand on at a time: little, so that all workers get some
+BLOCK = 2**20  # bytes of photos that readers hand on at a time: few, so that all workers get some
 STORE = 2**29  # bytes that a Ray of our own keeps at most: where /dev/shm is small, it uses a file
 LOG = "ray.log"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from model import Captioner, CheckpointError, load
+from training.command import command
 
 
 def average(captioners: list[Captioner], shares: list[float]) -> Captioner:
@@ -39,6 +40,7 @@ def average(captioners: list[Captioner], shares: list[float]) -> Captioner:
     return first
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.average",
@@ -57,18 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     settings = parser.parse_args(arguments)
     shares = settings.shares or [1.0] * len(settings.checkpoints)
-    try:
-        if len(shares) != len(settings.checkpoints):
-            raise ValueError(f"{len(shares)} shares for {len(settings.checkpoints)} checkpoints")
-        if min(shares) < 0 or sum(shares) <= 0:
-            raise ValueError("shares must be 0 or more, and not all 0")
-        with torch.no_grad():
-            average([load(name) for name in settings.checkpoints], shares).save_pretrained(
-                Path(settings.output)
-            )
-    except (ValueError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+    if len(shares) != len(settings.checkpoints):
+        raise ValueError(f"{len(shares)} shares for {len(settings.checkpoints)} checkpoints")
+    if min(shares) < 0 or sum(shares) <= 0:
+        raise ValueError("shares must be 0 or more, and not all 0")
+    with torch.no_grad():
+        average([load(name) for name in settings.checkpoints], shares).save_pretrained(
+            Path(settings.output)
+        )
     print(f"the mean of {len(shares)} captioners is in {settings.output}")
     return 0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from training.run_folder import CURVE, LOG
+from training.run_folder import CURVE, LOG, write_whole
 
 ENOUGH = 10  # dev photos, below which one caption for all may be right
 BEGINNING = 3  # evaluations before which a run may say the same of all photos
@@ -31,9 +31,7 @@ class Course(TrainerCallback):
     def on_log(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             lines = "".join(json.dumps(entry) + "\n" for entry in state.log_history)
-            unfinished = self.output / (LOG + ".unfinished")
-            unfinished.write_text(lines, encoding="utf-8")
-            unfinished.rename(self.output / LOG)
+            write_whole(self.output / LOG, lines)
 
     def on_evaluate(self, args, state, control, **kwargs):
         if state.is_world_process_zero:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
+from training.command import command
+
 SIDE = 224  # pixels
 FINE = 4  # drawn so many times larger, then reduced: smooth edges
 MARGIN = 6  # pixels that stay free at the border and between the shapes
@@ -173,6 +175,7 @@ def draw(folder: Path, count: int = 1000, seed: int = 0) -> dict[str, int]:
     return counts
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.draw",
@@ -183,13 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1000, help="pictures, both splits together")
     parser.add_argument("--seed", type=int, default=0, help="for scenes and how they are drawn")
     settings = parser.parse_args(arguments)
-    try:
-        counts = draw(settings.folder, settings.count, settings.seed)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+    counts = draw(settings.folder, settings.count, settings.seed)
     told = ", ".join(f"{number} in {split}/" for split, number in counts.items())
     print(f"{settings.folder}: {told}")
     return 0

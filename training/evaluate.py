@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from model import Caption, Captioner, load
 from model.captioner import SHIPPED, default_device
+from training.command import command
 from training.data import DATA_HELP, FORMAT_HELP, SPLITS, CaptionedImage, read_split
 from training.formats import FORMATS
 from training.habits import habits
@@ -75,6 +76,7 @@ def evaluate(captioner: Captioner, items: list[CaptionedImage], **options) -> di
     }
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate",
@@ -95,26 +97,20 @@ def main(arguments: list[str] | None = None) -> int:
         for name in ("num_beams", "length_penalty")
         if (value := getattr(settings, name)) is not None
     }
-    try:
-        items = read_split(settings.data, settings.split, settings.format)
-        items = items[: settings.limit or None]
-        captioner = load(settings.checkpoint or SHIPPED).to(default_device())
-        result = {
-            "checkpoint": captioner.name,
-            "data": Path(settings.data).name,
-            "split": settings.split,
-            "decoding": asdict(captioner.options(**options)),
-            **evaluate(captioner, items, **options),
-        }
-        report(result)
-        if settings.output:
-            text = json.dumps(result, indent=2, ensure_ascii=False)
-            Path(settings.output).write_text(text + "\n", encoding="utf-8")
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:  # ours are ValueErrors
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+    items = read_split(settings.data, settings.split, settings.format)
+    items = items[: settings.limit or None]
+    captioner = load(settings.checkpoint or SHIPPED).to(default_device())
+    result = {
+        "checkpoint": captioner.name,
+        "data": Path(settings.data).name,
+        "split": settings.split,
+        "decoding": asdict(captioner.options(**options)),
+        **evaluate(captioner, items, **options),
+    }
+    report(result)
+    if settings.output:
+        text = json.dumps(result, indent=2, ensure_ascii=False)
+        Path(settings.output).write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -27,6 +27,7 @@ from model.captioner import SHIPPED, default_device
 from model.explanation import AT_ONCE, token_log_probabilities
 from model.images import find_images, load_image
 from training.boxes import Boxes
+from training.command import command
 from training.data import DATA_HELP, FORMAT_HELP, SPLITS, read_split
 from training.formats import FORMATS
 
@@ -191,6 +192,7 @@ def report(rows: list[dict], columns: tuple[str, str]) -> None:
         print(f"| {' | '.join([row['map'], *values, *margins])} |")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate_maps",
@@ -208,28 +210,22 @@ def main(arguments: list[str] | None = None) -> int:
     add("--seed", type=int, default=0, help="for photos, words, random maps and the bootstrap")
     add("--output", metavar="FILE.json", help="write the table here")
     settings = parser.parse_args(arguments)
-    try:
-        boxes = Boxes.read(settings.boxes) if settings.boxes else None
-        captioner = load(settings.checkpoint).to(default_device())
-        paths = photos_of(settings, boxes)
-        asked = list(measure(captioner, paths, boxes, settings.words, settings.seed))
-        if not asked:
-            raise ValueError("no word to ask about: none of the captions names what has a box")
-        groups = np.array([number for number, _, _ in asked])
-        scores = np.stack([scores for _, _, scores in asked])
-        names = [contender.name for contender in candidates(captioner, settings.seed)]
-        columns = ("deletion", "insertion") if boxes is None else ("pointing", "mass")
-        rows = table(names, scores, groups, columns, settings.seed)
-        print(f"{len(asked)} words of {len(set(groups))} photos, {captioner.name}")
-        report(rows, columns)
-        if settings.output:
-            result = {**vars(settings), "words_asked": len(asked), "rows": rows}
-            Path(settings.output).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+    boxes = Boxes.read(settings.boxes) if settings.boxes else None
+    captioner = load(settings.checkpoint).to(default_device())
+    paths = photos_of(settings, boxes)
+    asked = list(measure(captioner, paths, boxes, settings.words, settings.seed))
+    if not asked:
+        raise ValueError("no word to ask about: none of the captions names what has a box")
+    groups = np.array([number for number, _, _ in asked])
+    scores = np.stack([scores for _, _, scores in asked])
+    names = [contender.name for contender in candidates(captioner, settings.seed)]
+    columns = ("deletion", "insertion") if boxes is None else ("pointing", "mass")
+    rows = table(names, scores, groups, columns, settings.seed)
+    print(f"{len(asked)} words of {len(set(groups))} photos, {captioner.name}")
+    report(rows, columns)
+    if settings.output:
+        result = {**vars(settings), "words_asked": len(asked), "rows": rows}
+        Path(settings.output).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

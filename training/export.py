@@ -18,6 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError
 from model import Captioner, CheckpointError, load
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY
+from training.command import command
 from training.model_card import HUB_ID, Run, write_card
 from training.run_folder import BEST, CURVE
 
@@ -143,6 +144,7 @@ def push(folder: Path, repo_id: str, private: bool) -> str:
     return str(repo)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.export",
@@ -168,21 +170,15 @@ def main(arguments: list[str] | None = None) -> int:
     settings = parser.parse_args(arguments)
     if settings.private and not settings.push:
         parser.error("argument --private: stands beside --push")
-    try:
-        if settings.push:  # before anything is written
-            if not HUB_ID.fullmatch(settings.push):
-                raise ValueError(f"--push {settings.push}: not a hub id such as USER/NAME")
-            if get_token() is None:
-                raise ValueError("not logged in to the hub: run `hf auth login` first")
-        export(settings.run, settings.output, settings.push, settings.scores, settings.license)
-        print(f"{settings.output} holds the captioner and its card, {CARD}")
-        if settings.push:
-            print(f"pushed to {push(settings.output, settings.push, settings.private)}")
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:  # ours are ValueErrors
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+    if settings.push:  # before anything is written
+        if not HUB_ID.fullmatch(settings.push):
+            raise ValueError(f"--push {settings.push}: not a hub id such as USER/NAME")
+        if get_token() is None:
+            raise ValueError("not logged in to the hub: run `hf auth login` first")
+    export(settings.run, settings.output, settings.push, settings.scores, settings.license)
+    print(f"{settings.output} holds the captioner and its card, {CARD}")
+    if settings.push:
+        print(f"pushed to {push(settings.output, settings.push, settings.private)}")
     return 0
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from model import Captioner, load
 from model.captioner import default_device
 from model.familiarity import FAMILIARITY, Familiarity, pooled
+from training.command import command
 from training.data import DATA_HELP, FORMAT_HELP, CaptionedImage, read_split
 from training.formats import FORMATS
 
@@ -30,6 +31,7 @@ def pooled_features(
     return torch.cat([pooled(captioner.encode(batch)).cpu() for batch in batches])
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.familiarity",
@@ -41,21 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
     add("--checkpoint", required=True, metavar="FOLDER", help=f"{FAMILIARITY} is written here")
     settings = parser.parse_args(arguments)
     folder = Path(settings.checkpoint)
-    try:
-        splits = {
-            name: read_split(settings.data, name, settings.format) for name in ("train", "dev")
-        }
-        captioner = load(folder).to(default_device())
-        if not captioner.encoder.num_prefix_tokens:  # SigLIP
-            raise ValueError(f"{folder}: its image encoder has no class token to tell photos by")
-        features = {n: pooled_features(captioner, items, n) for n, items in splits.items()}
-        familiarity = Familiarity.fit(**features, share=SHARE)
-        familiarity.save(folder)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:  # ours are ValueErrors
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+    splits = {name: read_split(settings.data, name, settings.format) for name in ("train", "dev")}
+    captioner = load(folder).to(default_device())
+    if not captioner.encoder.num_prefix_tokens:  # SigLIP
+        raise ValueError(f"{folder}: its image encoder has no class token to tell photos by")
+    features = {n: pooled_features(captioner, items, n) for n, items in splits.items()}
+    familiarity = Familiarity.fit(**features, share=SHARE)
+    familiarity.save(folder)
     distances = familiarity.distances(features["dev"])
     above = int((distances > familiarity.threshold).sum())
     print(

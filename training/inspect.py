@@ -20,6 +20,7 @@ from tqdm import tqdm
 from model import Captioner, load
 from model.images import SUFFIXES, ImageError, fit, load_image
 from model.tokenizer import as_sentence
+from training.command import command
 from training.data import (
     CACHE,
     DATA_HELP,
@@ -312,6 +313,7 @@ def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
     return lines
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.inspect",
@@ -324,21 +326,15 @@ def main(arguments: list[str] | None = None) -> int:
     add("--cache", default=CACHE, help="folder where the photos of a hub dataset are written")
     add("--output", metavar="SHEET.png", help="draw some photos of each split with their captions")
     settings = parser.parse_args(arguments)
-    try:
-        corpus = read_corpus(settings.data, settings.format, settings.cache)
-        captioner = load(settings.checkpoint) if settings.checkpoint else None
-        report = inspect(corpus.items, captioner)
-        if corpus.blank:
-            report.warnings.append(f"empty captions: {corpus.blank}, left out")
-        print(f"{settings.data}: {corpus.format}, {corpus.splits_from}")
-        print("\n".join(report.lines()))
-        if settings.output:
-            sheet(report.readable).save(settings.output)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:  # ours are ValueErrors
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+    corpus = read_corpus(settings.data, settings.format, settings.cache)
+    captioner = load(settings.checkpoint) if settings.checkpoint else None
+    report = inspect(corpus.items, captioner)
+    if corpus.blank:
+        report.warnings.append(f"empty captions: {corpus.blank}, left out")
+    print(f"{settings.data}: {corpus.format}, {corpus.splits_from}")
+    print("\n".join(report.lines()))
+    if settings.output:
+        sheet(report.readable).save(settings.output)
     return 1 if report.stops else 0
 
 

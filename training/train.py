@@ -28,7 +28,7 @@ from training.learner import AVERAGE, Average, Learner
 from training.options import parse
 from training.parts import choose_parts
 from training.reward import CiderReward
-from training.run_folder import BEST, DATA, SETTINGS
+from training.run_folder import BEST, DATA, SETTINGS, write_whole
 from training.trainer import CaptionTrainer
 
 STATE = "trainer_state.json"
@@ -47,17 +47,16 @@ def train(settings: argparse.Namespace) -> None:
     started = Captioner.from_pretrained(settings.checkpoint) if settings.checkpoint else None
     with arguments.main_process_first(desc="reading the photos"):
         data, dev = photos(settings, started, aloud=main_process)
-        last = last_checkpoint(output, settings, [data, dev])
+        about = described([data, dev])
+        last = last_checkpoint(output, settings, about)
     captioner = ready(settings, started) if started else new(settings, data)
     captioner.to(default_device())
     choose_parts(captioner, settings)
     captioner.encoder.patch_dropout = settings.patch_dropout if settings.encoder_rate else 0.0
     if main_process:
         output.mkdir(parents=True, exist_ok=True)
-        for name, content in ((SETTINGS, vars(settings)), (DATA, described([data, dev]))):
-            unfinished = output / f"{name}.unfinished"
-            unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            unfinished.rename(output / name)
+        for name, content in ((SETTINGS, vars(settings)), (DATA, about)):
+            write_whole(output / name, json.dumps(content, indent=2) + "\n")
     steps = max(1, round(math.ceil(len(data) / settings.batch_size) / settings.evaluations))
     arguments.eval_steps = arguments.save_steps = steps
     arguments.logging_steps = min(20, steps)
@@ -259,9 +258,9 @@ def described(splits: list[list[CaptionedImage]]) -> dict[str, dict]:
 
 
 def last_checkpoint(
-    output: Path, settings: argparse.Namespace, splits: list[list[CaptionedImage]]
+    output: Path, settings: argparse.Namespace, about: dict[str, dict]
 ) -> str | None:
-    """The newest whole checkpoint of this run, if it has one.
+    """The newest whole checkpoint of this run, if it has one; `about` is of `described`.
 
     Raises DataError when the folder is a run with other settings or photos: the two must not be
     mixed.
@@ -273,7 +272,7 @@ def last_checkpoint(
         told = ", ".join(f"--{name.replace('_', '-')} {before.get(name)}" for name in changed)
         raise DataError(f"{output} holds a run with {told}; give the same, or another --output")
     data = output / DATA
-    if data.is_file() and json.loads(data.read_text(encoding="utf-8")) != described(splits):
+    if data.is_file() and json.loads(data.read_text(encoding="utf-8")) != about:
         raise DataError(f"{output} holds a run on other photos or captions; give another --output")
     whole = filter(is_whole, output.glob("checkpoint-*"))
     last = max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
