@@ -8,12 +8,14 @@ import sys
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
+from training.command import command
 from training.data import DATA_HELP, FORMAT_HELP, SPLITS, DataError, read_split
 from training.formats import FORMATS
 from training.metrics import java_works
 from training.ptb_tokenizer import tokenize
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.compare_tokenizers",
@@ -23,13 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
     parser.add_argument("--split", default="dev", choices=SPLITS)
     settings = parser.parse_args(arguments)
-    try:
-        if not java_works():
-            raise DataError("no working java found; install one (Debian: default-jre-headless)")
-        items = read_split(settings.data, settings.split, settings.format)
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if not java_works():
+        raise DataError("no working java found; install one (Debian: default-jre-headless)")
+    items = read_split(settings.data, settings.split, settings.format)
     captions = {item.name: [{"caption": caption} for caption in item.captions] for item in items}
     theirs = PTBTokenizer().tokenize(captions)
     pairs = [
