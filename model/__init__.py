@@ -7,6 +7,7 @@ from model.config import CheckpointError
 from model.explanation import Explanation
 from model.generation import DecodingOptions
 from model.images import ImageError
+from model.loading import load
 
 __all__ = [
     "Caption",
@@ -18,5 +19,3 @@ __all__ = [
     "ImageError",
     "load",
 ]
-
-load = Captioner.from_pretrained

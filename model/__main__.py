@@ -15,6 +15,7 @@ from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.captioner import SHIPPED, Captioner, default_device
 from model.figures import SCALES, contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
+from model.loading import load
 from model.part_files import ERRORS, FORMATS
 from model.records import csv_writer, explanation_record, jsonl_writer, records
 
@@ -89,6 +90,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for command in (caption, explain, info):
         command.add_argument(
             "--checkpoint", metavar="X", help="folder or hub id; the shipped one if not given"
+        )
+        command.add_argument(
+            "--allow-pickle",
+            action="store_true",
+            help="read the tensors of pickled weights where there are no others",
         )
     return parser.parse_args(arguments)
 
@@ -257,6 +263,7 @@ def info(settings: argparse.Namespace) -> int:
     rows, cols = encoder.grid_size
     facts = {
         "checkpoint": captioner.name,
+        "family": captioner.family,
         "encoder": f"{config.encoder['model_type']}, {millions(encoder)}",
         "image": f"{config.image_size[0]} × {config.image_size[1]} pixels, {rows} × {cols} patches"
         f" and {encoder.num_prefix_tokens} prefix tokens, {config.image_width} wide",
@@ -271,7 +278,8 @@ def info(settings: argparse.Namespace) -> int:
 
 
 def _load(settings: argparse.Namespace) -> Captioner:
-    return Captioner.from_pretrained(settings.checkpoint or SHIPPED).to(default_device())
+    name = settings.checkpoint or SHIPPED
+    return load(name, allow_pickle=settings.allow_pickle).to(default_device())
 
 
 @contextmanager

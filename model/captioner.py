@@ -1,7 +1,6 @@
 """The captioner as one thing: encoder, decoder, tokenizer and preprocessing load, save and run
 together, in the layout of a model on the hub."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,16 @@ from transformers.initialization import no_init_weights
 from model.alternatives import Alternative, alternatives
 from model.attention_maps import DEFAULT_METHOD
 from model.caption import Caption, with_probabilities
-from model.config import CaptionerConfig, CheckpointError
+from model.config import FORMAT, CaptionerConfig, CheckpointError
 from model.decoder import TextDecoder
 from model.encoder import ImageEncoder
 from model.explanation import Explanation, explain
 from model.familiarity import FAMILIARITY, Familiarity
 from model.generation import DecodingOptions, Hypothesis, generate
+from model.hub import WEIGHTS, checkpoint_folder
 from model.images import load_image
 from model.tokenizer import CaptionTokenizer
 
-WEIGHTS = "model.safetensors"
 SHIPPED = Path(__file__).parent.parent / "assets" / "checkpoint"
 
 
@@ -35,7 +34,8 @@ class Captioner(nn.Module):
     An "image" below is anything `load_image` takes, or the features that `encode` gave for it.
 
     `familiarity` tells a photo unlike the training photos, where the checkpoint can: it is None
-    in one whose encoder has been changed since.
+    in one whose encoder has been changed since. `family` says whose format the checkpoint has;
+    only our own can be saved.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Captioner(nn.Module):
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.name = "untitled"
+        self.family = FORMAT
         self.familiarity: Familiarity | None = None
         self.encoder = encoder or ImageEncoder(
             AutoConfig.for_model(**config.encoder), config.image_size
@@ -100,7 +101,7 @@ class Captioner(nn.Module):
         Raises CheckpointError, in one line, for what is not a captioner or does not fit: missing,
         unexpected or wrong-shaped tensors are listed, and nothing runs on random weights.
         """
-        folder = _folder(name)
+        folder = checkpoint_folder(name)
         config = CaptionerConfig.load(folder)
         tokenizer = CaptionTokenizer.load(folder)
         if tokenizer.vocab_size > config.vocab_size:
@@ -130,6 +131,8 @@ class Captioner(nn.Module):
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
         """Write `config.json`, weights, `tokenizer.json` and `preprocessor_config.json`, and
         `familiarity.safetensors` if there is a familiarity."""
+        if self.family != FORMAT:
+            raise CheckpointError(f"{self.name}: a {self.family} captioner; only ours are saved")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {k: v.to("cpu", dtype).contiguous() for k, v in self.state_dict().items()}
@@ -287,27 +290,6 @@ class Captioner(nn.Module):
 def default_device() -> str:
     """A GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _folder(name: str | Path) -> Path:
-    """The folder of a checkpoint; a repository of the hub is downloaded (or found cached)."""
-    path = Path(name)
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise CheckpointError(f"{name}: a file; give the checkpoint's folder")
-    if isinstance(name, Path) or not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
-        raise CheckpointError(f"{name}: no such checkpoint folder")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", WEIGHTS, FAMILIARITY]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{name}: neither a folder nor a model that the hub gives out ({reason})"
-        ) from error
 
 
 def _load_weights(captioner: Captioner, path: Path) -> None:

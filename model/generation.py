@@ -25,9 +25,13 @@ class DecodingOptions:
         num_captions: captions for each image, best first; at most `num_beams`, or any number
             with sampling.
         max_length, min_length: in tokens, the end token not counted. A caption that reaches
-            `max_length` is ended there.
+            `max_length` is cut there, without an end token.
         length_penalty: beams are ranked by log-probability / length ** length_penalty; 0 favours
             short captions, 1 the mean over tokens (Wu et al. 2016, without their constant).
+        early_stopping: when beam search is content. "never" before nothing better can be found;
+            False and True as transformers has them, for captions equal to its own: when the
+            leading beam, ended here, would be no better than the `num_beams` captions found, or
+            as soon as there are so many.
         no_repeat_ngram: no sequence of this many tokens occurs twice, capitals or not; 0: any may.
         sample: draw the words at random instead of searching for the likeliest.
         temperature, top_k, top_p: shape of the draw (0 and 1 leave top_k and top_p off).
@@ -39,6 +43,7 @@ class DecodingOptions:
     max_length: int = 40
     min_length: int = 0
     length_penalty: float = 1.0
+    early_stopping: bool | str = "never"
     no_repeat_ngram: int = 0
     sample: bool = False
     temperature: float = 1.0
@@ -61,6 +66,10 @@ class DecodingOptions:
         if self.min_length > self.max_length:
             raise ValueError(
                 f"min_length {self.min_length} is more than max_length {self.max_length}"
+            )
+        if self.early_stopping not in (False, True, "never"):
+            raise ValueError(
+                f"early_stopping must be False, True or 'never', not {self.early_stopping!r}"
             )
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature!r}")
@@ -135,10 +144,12 @@ def generate(
         raise ValueError(
             f"the beginning has {len(prefix)} tokens, more than max_length {options.max_length}"
         )
+    begun, cache = read([start, *prefix], decoder, cache)
+    if len(prefix) == options.max_length:
+        return iter([[[hypothesis] * options.num_captions for hypothesis in begun]])
     choose = _beam_search
     if options.sample or options.num_beams == 1:
         choose = _one_by_one
-    begun, cache = read([start, *prefix], decoder, cache)
     return choose(decoder, cache, begun, start, end, options, alike)
 
 
@@ -178,6 +189,11 @@ def select(cache: Cache, rows: list[int], images: list[int] | None = None) -> Ca
     )
 
 
+def _is_whole(hypothesis: Hypothesis, end: int, options: DecodingOptions) -> bool:
+    tokens = hypothesis.tokens
+    return tokens[-1:] == (end,) or len(tokens) == options.max_length
+
+
 def forbid(
     log_probabilities: Tensor,
     hypotheses: list[Hypothesis],
@@ -188,10 +204,6 @@ def forbid(
     """Log-probabilities with -inf for what the options rule out at this step."""
     length = len(hypotheses[0].tokens)
     allowed = log_probabilities.clone()
-    if length >= options.max_length:  # time is up: the only choice is to end
-        allowed[:] = float("-inf")
-        allowed[:, end] = log_probabilities[:, end]
-        return allowed
     if length < options.min_length:
         allowed[:, end] = float("-inf")
     n = options.no_repeat_ngram
@@ -250,7 +262,9 @@ def _one_by_one(
                 last_tokens.append(token)
         yield [sorted(image, key=lambda h: -sum(h.log_probabilities)) for image in results]
         still = [
-            k for k, image in enumerate(running) if any(h.tokens[-1] != end for h in results[image])
+            k
+            for k, image in enumerate(running)
+            if not all(_is_whole(h, end, options) for h in results[image])
         ]
         if len(still) < len(running):
             rows = [k * group + i for k in still for i in range(group)]
@@ -285,15 +299,15 @@ def _beam_search(
 ) -> Iterator[Ranked]:
     """The `num_beams` likeliest beginnings grow side by side, those that end are set aside.
 
-    An image is done when no open beam could still reach a better score than the captions found,
-    so more patience would change nothing.
+    When an image is done says `early_stopping`.
     """
     num_images, num_beams = len(begun), options.num_beams
+    wanted = options.num_captions if options.early_stopping == "never" else num_beams
 
     def rank(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
         alive = [h for h in hypotheses if h.log_probabilities[-1] > float("-inf")]
         alive.sort(key=lambda h: h.score(options.length_penalty), reverse=True)
-        return alive[: options.num_captions]
+        return alive[:wanted]
 
     ended: Ranked = [[] for _ in range(num_images)]
     beams: Ranked = [[hypothesis] for hypothesis in begun]
@@ -319,13 +333,13 @@ def _beam_search(
                     break
                 row, token = k * group + index // vocab_size, index % vocab_size
                 hypothesis = hypotheses[row].then(token, float(log_probabilities[row, token]))
-                if token != end:
+                if not _is_whole(hypothesis, end, options):
                     grown.append((row, hypothesis))
                 elif place < num_beams:
                     ended[image].append(hypothesis)
             beams[image] = [hypothesis for _, hypothesis in grown]
             ended[image] = rank(ended[image])
-            if grown and not _is_settled(ended[image], beams[image], options):
+            if grown and not _is_settled(ended[image], beams[image], wanted, options):
                 still.append(k)
                 kept.append(image)
                 # A small vocabulary may not fill the beams; images of a batch need equally
@@ -335,20 +349,28 @@ def _beam_search(
                 missing = num_beams - len(grown)
                 beams[image] += [dead] * missing
                 rows += [row for row, _ in grown] + [row] * missing
-        yield [rank(ended[i] + (beams[i] if i in kept else [])) for i in range(num_images)]
+        ranked = [rank(ended[i] + (beams[i] if i in kept else [])) for i in range(num_images)]
+        yield [hypotheses[: options.num_captions] for hypotheses in ranked]
         if kept:
             cache = select(cache, rows, still if len(still) < len(running) else None)
         running = kept
 
 
-def _is_settled(ended: list[Hypothesis], beams: list[Hypothesis], options: DecodingOptions) -> bool:
-    """Whether no open beam can still beat the worst of the captions found.
+def _is_settled(
+    ended: list[Hypothesis], beams: list[Hypothesis], wanted: int, options: DecodingOptions
+) -> bool:
+    """Whether the worst of the wanted captions stands.
 
     Log-probabilities only fall from here on, so a beam's best is to keep its total at the length
-    that favours it: the longest for a positive length penalty, else the next.
+    that favours it: the longest for a positive length penalty, else the next. transformers takes
+    the present length instead, unless it is told to stop "never".
     """
-    if len(ended) < options.num_captions:
+    if len(ended) < wanted:
         return False
-    length = options.max_length + 1 if options.length_penalty > 0 else len(beams[0].tokens) + 1
+    if options.early_stopping is True:
+        return True
+    length = len(beams[0].tokens)
+    if options.early_stopping == "never":
+        length = options.max_length if options.length_penalty > 0 else length + 1
     best = max(sum(h.log_probabilities) for h in beams) / length**options.length_penalty
     return best <= ended[-1].score(options.length_penalty)

@@ -39,12 +39,16 @@ def _attach_punctuation(text: str) -> str:
 
 
 class CaptionTokenizer:
-    """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token."""
+    """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token.
 
-    def __init__(self, tokenizer: Tokenizer):
+    start, end: their ids, where the tokenizer does not know them by our names.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, start: int | None = None, end: int | None = None):
         self.tokenizer = tokenizer
         tokenizer.encode_special_tokens = True  # "<|end|>" typed by a user is text, not an end
-        self.start, self.end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+        self.start = tokenizer.token_to_id(START) if start is None else start
+        self.end = tokenizer.token_to_id(END) if end is None else end
         if self.start is None or self.end is None:
             raise CheckpointError(f"tokenizer.json has no {START} and {END} tokens")
 
@@ -105,7 +109,9 @@ class CaptionTokenizer:
         words: list[Word] = []
         for word in _attach_punctuation(text).split():
             # BPE never joins pieces across a space, so words can be encoded one by one
-            pieces = self.tokenizer.encode((" " if words else "") + word).ids
+            pieces = self.tokenizer.encode(
+                (" " if words else "") + word, add_special_tokens=False
+            ).ids
             words.append(Word(word, len(tokens), len(tokens) + len(pieces)))
             tokens += pieces
         return tokens, words

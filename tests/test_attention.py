@@ -14,6 +14,7 @@ from model.numpy_attention import (
     multi_head_cross_attention,
     softmax,
 )
+from model.vit_gpt2 import decoder_state
 
 WIDTH, HEADS, CONTEXT_WIDTH = 24, 3, 40
 
@@ -151,7 +152,7 @@ def gpt2_with_cross_attention(width=32, layers=3, heads=4, vocab_size=50, positi
 
 
 def decoder_from_gpt2(gpt2):
-    """Copy a GPT-2's weights under our names; its Conv1D keeps matrices as (in, out)."""
+    """Our decoder with a GPT-2's weights."""
     config = gpt2.config
     ours = TextDecoder(
         vocab_size=config.vocab_size,
@@ -161,38 +162,7 @@ def decoder_from_gpt2(gpt2):
         num_heads=config.n_head,
         image_width=config.n_embd,
     )
-    theirs = gpt2.transformer.state_dict()
-    state = {
-        "token_embedding.weight": theirs["wte.weight"],
-        "position_embedding.weight": theirs["wpe.weight"],
-        "final_norm.weight": theirs["ln_f.weight"],
-        "final_norm.bias": theirs["ln_f.bias"],
-    }
-    for i in range(config.n_layer):
-        old, new = f"h.{i}.", f"blocks.{i}."
-
-        def copy(source, targets, old=old, new=new):
-            for kind in ("weight", "bias"):
-                parts = theirs[f"{old}{source}.{kind}"].chunk(len(targets), dim=-1)
-                for target, part in zip(targets, parts, strict=True):
-                    matrix = part.T if part.dim() == 2 else part
-                    state[f"{new}{target}.{kind}"] = matrix
-
-        copy("attn.c_attn", ["self_attn.query", "self_attn.key", "self_attn.value"])
-        copy("attn.c_proj", ["self_attn.output"])
-        copy("crossattention.q_attn", ["cross_attn.query"])
-        copy("crossattention.c_attn", ["cross_attn.key", "cross_attn.value"])
-        copy("crossattention.c_proj", ["cross_attn.output"])
-        copy("mlp.c_fc", ["mlp.up"])
-        copy("mlp.c_proj", ["mlp.down"])
-        for norm, name in (
-            ("ln_1", "self_attn_norm"),
-            ("ln_cross_attn", "cross_attn_norm"),
-            ("ln_2", "mlp_norm"),
-        ):
-            for kind in ("weight", "bias"):
-                state[f"{new}{name}.{kind}"] = theirs[f"{old}{norm}.{kind}"]
-    ours.load_state_dict(state)
+    ours.load_state_dict(decoder_state(gpt2))
     return ours.eval()
 
 

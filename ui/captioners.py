@@ -1,18 +1,17 @@
 """Which captioners the page offers, and the loaded ones."""
 
 import os
-import re
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
 from model import Captioner, CheckpointError, load
 from model.captioner import SHIPPED, default_device
+from model.hub import HUB_ID
 
 ROOT = Path(__file__).parent.parent
 AT_ONCE = 2  # captioners kept in memory
 SHIPPED_NAME = "shipped"
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 class Captioners:

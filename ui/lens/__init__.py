@@ -126,7 +126,8 @@ def reading(
 
 def likely(said: Caption | Explanation) -> str:
     """How likely a sentence is, so that long and short ones compare: the mean over its tokens."""
-    tokens = said.words[-1].stop + 1  # the end counts
+    # the end counts, but not in a caption that was cut
+    tokens = len(said.tokens if isinstance(said, Caption) else said.attention.weights[0, 0])
     return f"{math.exp(said.log_probability / tokens):.0%} a token"
 
 
