@@ -27,6 +27,15 @@ ROTARY = {"dinov3_vit"}  # positions enter in every layer, so no patch can be le
 _SEEN: ContextVar[Tensor | None] = ContextVar("seen", default=None)
 
 
+def check_encoder(model_type: str) -> None:
+    """Raises CheckpointError for a kind of backbone that is not supported."""
+    if model_type not in PREFIX_TOKENS:
+        raise CheckpointError(
+            f"image encoder {model_type!r} is not supported; "
+            f"choose one of {', '.join(PREFIX_TOKENS)}"
+        )
+
+
 class ImageEncoder(nn.Module):
     """All output tokens of a ViT: (B, num_prefix_tokens + rows·cols, width).
 
@@ -51,11 +60,7 @@ class ImageEncoder(nn.Module):
         backbone: nn.Module | None = None,
     ):
         super().__init__()
-        if config.model_type not in PREFIX_TOKENS:
-            raise CheckpointError(
-                f"image encoder {config.model_type!r} is not supported; "
-                f"choose one of {', '.join(PREFIX_TOKENS)}"
-            )
+        check_encoder(config.model_type)
         patch, image_size = config.patch_size, tuple(image_size)
         if any(side % patch or side < patch for side in image_size):
             raise CheckpointError(

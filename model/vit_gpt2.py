@@ -19,10 +19,11 @@ from transformers import (
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
 )
+from transformers.utils import logging
 
 from model.captioner import Captioner
 from model.config import CaptionerConfig, CheckpointError
-from model.encoder import ImageEncoder
+from model.encoder import ImageEncoder, check_encoder
 from model.hub import PICKLED, WEIGHTS
 from model.tokenizer import CaptionTokenizer
 
@@ -35,6 +36,7 @@ PLAIN = {  # of GPT-2's settings, those that our decoder has
     "tie_word_embeddings": True,
 }
 FOLLOWED = {"num_beams", "length_penalty", "early_stopping", "max_length", "min_length"}
+FOLLOWED |= {"max_new_tokens"}
 FOLLOWED |= {"no_repeat_ngram_size", "do_sample", "temperature", "top_k", "top_p"}
 # settings of `generate` that choose no words
 HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "use_cache"}
@@ -52,7 +54,11 @@ def read(folder: Path, allow_pickle: bool = False) -> Captioner:
     listed) or that are pickled, and settings that cannot be followed.
     """
     try:
+        for kinds in (("tokenizer.json", "vocab.json"), ("preprocessor_config.json",)):
+            if not any((folder / name).is_file() for name in kinds):
+                raise CheckpointError(f"{folder}: {' or '.join(kinds)} is missing")
         config = VisionEncoderDecoderConfig.from_pretrained(folder)
+        check_encoder(config.encoder.model_type)
         if not isinstance(config.decoder, GPT2Config):
             raise CheckpointError(
                 f"{folder}: its decoder is {config.decoder.model_type!r}; only GPT-2 can be read"
@@ -149,14 +155,19 @@ def _weights(folder: Path, allow_pickle: bool) -> VisionEncoderDecoderModel:
             f"{folder}: its weights are pickled ({PICKLED}), a format that can hold programs; "
             "allow_pickle=True, or --allow-pickle, reads the tensors in it and nothing else"
         )
-    model, found = VisionEncoderDecoderModel.from_pretrained(
-        folder,
-        use_safetensors=safe,
-        weights_only=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # so that they are listed with the rest
-    )
+    told = logging.get_verbosity()
+    logging.set_verbosity_error()  # what does not fit is said below, in one line
+    try:
+        model, found = VisionEncoderDecoderModel.from_pretrained(
+            folder,
+            use_safetensors=safe,
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are listed with the rest
+        )
+    finally:
+        logging.set_verbosity(told)
     # ViT's pooler is not used, and old files keep GPT-2's causal masks
     unused = ("encoder.pooler.", ".attn.bias", ".attn.masked_bias", ".crossattention.bias")
     unused += (".crossattention.masked_bias",)
@@ -193,7 +204,8 @@ def _decoding(settings: GenerationConfig, positions: int, folder: Path) -> dict[
         raise CheckpointError(
             f"{folder}: generation_config.json sets {', '.join(strange)}, which is not known here"
         )
-    longest = min(given.get("max_length", 20), positions) - 1
+    longest = given.get("max_new_tokens") or given.get("max_length", 20) - 1
+    longest = min(longest, positions - 1)
     options = {
         "num_beams": given.get("num_beams", 1),
         "max_length": longest,

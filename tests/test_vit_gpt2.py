@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 import torch
+from huggingface_hub import snapshot_download
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -222,6 +224,7 @@ def test_pickled_weights_are_refused_unless_asked_for(saved, tmp_path):
     [
         ("config.json", {"model_type": "bert"}, "model_type is 'bert' .* not a captioner"),
         ("config.json", {"decoder": {"model_type": "trocr"}}, "only GPT-2 can be read"),
+        ("config.json", {"encoder": {"model_type": "swin"}}, "encoder 'swin' is not supported"),
         ("generation_config.json", {"repetition_penalty": 1.5}, "sets repetition_penalty"),
     ],
 )
@@ -230,6 +233,42 @@ def test_what_cannot_be_read_says_why(saved, tmp_path, name, values, told):
     change(copy, name, **values)
     with pytest.raises(CheckpointError, match=told):
         load(copy)
+
+
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer.json", WEIGHTS])
+def test_missing_files_are_named(saved, tmp_path, name):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    (copy / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name}.*missing"):
+        load(copy)
+
+
+def test_lengths_are_transformers(saved, tmp_path):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    assert load(copy).options().max_length == 19  # of 20, the start token is one
+    change(copy, "generation_config.json", max_new_tokens=9)
+    assert load(copy).options().max_length == 9
+
+
+def test_a_model_of_the_hub_that_is_not_here():
+    with pytest.raises(CheckpointError, match="^nobody/nothing: .*hf download nobody/nothing"):
+        load("nobody/nothing")
+
+
+def test_a_cached_model_of_the_hub_goes_by_its_name(saved, tmp_path, monkeypatch):
+    """Its copy's place on this machine is nobody's business."""
+    place = tmp_path / "models--some--one"
+    shutil.copytree(saved[0], place / "snapshots" / "abc")
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(
+        "model.hub.snapshot_download", partial(snapshot_download, cache_dir=tmp_path)
+    )
+    assert load("some/one").name == "some/one"
+    (place / "snapshots" / "abc" / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError) as told:
+        load("some/one")
+    assert str(told.value).startswith("some/one") and str(tmp_path) not in str(told.value)
 
 
 def test_gpt2_of_another_kind(tmp_path):
