@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     DeiTConfig,
+    Dinov2Config,
     GPT2Config,
     GPT2TokenizerFast,
     VisionEncoderDecoderConfig,
@@ -26,6 +27,7 @@ from model.hub import PICKLED, WEIGHTS
 from model.vit_gpt2 import decoder_state
 from tests.tiny import SENTENCES, draw_photo
 
+ENCODERS = [ViTConfig, DeiTConfig, Dinov2Config, ViTConfig]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 64, "image_size": 32, "patch_size": 8}
 
