@@ -84,6 +84,8 @@ def assemble(
 ) -> Captioner:
     """Our captioner from transformers' parts, which share the encoder with it."""
     gpt2, settings = model.config.decoder, model.generation_config
+    if not torch.equal(model.decoder.lm_head.weight, model.decoder.transformer.wte.weight):
+        raise CheckpointError(f"{folder}: its output head is not its token embedding")
     shape = processor.size
     if "shortest_edge" in shape:
         shape = processor.crop_size
@@ -192,8 +194,10 @@ def _special(model: VisionEncoderDecoderModel, name: str) -> int:
         found = getattr(part, name, None)
         if isinstance(found, list) and len(found) == 1:
             found = found[0]
-        if isinstance(found, int):
+        if isinstance(found, int) and 0 <= found < model.config.decoder.vocab_size:
             return found
+        if found is not None:
+            break
     raise CheckpointError(f"{model.name_or_path}: config.json has no single {name}")
 
 
@@ -204,7 +208,8 @@ def _decoding(settings: GenerationConfig, positions: int, folder: Path) -> dict[
         raise CheckpointError(
             f"{folder}: generation_config.json sets {', '.join(strange)}, which is not known here"
         )
-    longest = given.get("max_new_tokens") or given.get("max_length", 20) - 1
+    # unset, transformers writes 20 new tokens; a max_length counts the start token too
+    longest = given.get("max_new_tokens") or given.get("max_length", 21) - 1
     longest = min(longest, positions - 1)
     options = {
         "num_beams": given.get("num_beams", 1),

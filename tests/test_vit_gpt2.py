@@ -247,7 +247,7 @@ def test_missing_files_are_named(saved, tmp_path, name):
 
 def test_lengths_are_transformers(saved, tmp_path):
     copy = shutil.copytree(saved[0], tmp_path / "copy")
-    assert load(copy).options().max_length == 19  # of 20, the start token is one
+    assert load(copy).options().max_length == 20  # its default of new tokens
     change(copy, "generation_config.json", max_new_tokens=9)
     assert load(copy).options().max_length == 9
 
