@@ -180,6 +180,8 @@ def _caption_on_ray(settings: argparse.Namespace, options: dict) -> int:
     format = settings.format or "jsonl"
     if format not in FORMATS:
         raise ValueError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
+    if settings.allow_pickle:
+        raise ValueError("--allow-pickle does nothing with --engine ray")
     if settings.output == "-":
         raise ValueError("--engine ray needs --output FOLDER, which gets the captions in parts")
     begun = time.monotonic()

@@ -15,7 +15,7 @@ from transformers.initialization import no_init_weights
 from model.alternatives import Alternative, alternatives
 from model.attention_maps import DEFAULT_METHOD
 from model.caption import Caption, with_probabilities
-from model.config import FORMAT, CaptionerConfig, CheckpointError
+from model.config import FORMAT, CaptionerConfig, CheckpointError, check_fit
 from model.decoder import TextDecoder
 from model.encoder import ImageEncoder
 from model.explanation import Explanation, explain
@@ -309,14 +309,7 @@ def _load_weights(captioner: Captioner, path: Path) -> None:
                     if k in found and found[k] != tuple(v.shape)
                 ],
             }
-            if any(problems.values()):
-                told = (
-                    f"{kind}: {', '.join(keys[:5])}"
-                    + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-                    for kind, keys in problems.items()
-                    if keys
-                )
-                raise CheckpointError(f"{path}: does not fit its config.json; {'; '.join(told)}")
+            check_fit(path, problems)
             with torch.no_grad():
                 for key, tensor in expected.items():
                     tensor.copy_(file.get_tensor(key))

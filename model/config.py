@@ -1,6 +1,7 @@
 """What a captioner is made of: small, checked, and kept as `config.json` beside the weights."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -9,6 +10,17 @@ FORMAT = "captionlens"
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message is one line that says what is wrong."""
+
+
+def check_fit(where: Path, problems: Mapping[str, Sequence[str]]) -> None:
+    """Raises CheckpointError for tensors, by the kind of problem, that do not fit; lists five."""
+    told = (
+        f"{kind}: {', '.join(keys[:5])}" + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+        for kind, keys in problems.items()
+        if keys
+    )
+    if any(problems.values()):
+        raise CheckpointError(f"{where}: does not fit its config.json; {'; '.join(told)}")
 
 
 @dataclass(kw_only=True)

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from model.caption import Caption
-from model.captioner import Captioner, default_device
+from model.captioner import default_device
 from model.images import ImageError, load_image
+from model.loading import load
 from model.part_files import PartFiles
 from model.records import records
 from model.shards import is_shard, photos_in, sources
@@ -68,7 +69,7 @@ def caption_on_ray(
     is room for, and for an output that another captioner wrote.
     """
     ray = _import_ray()
-    captioner = Captioner.from_pretrained(checkpoint)
+    captioner = load(checkpoint)
     captioner.options(**options)  # complains before any photo is read
     parts = PartFiles(output, format, captioner.name)
     items = list(_items(paths, parts.done))
@@ -195,7 +196,7 @@ class Worker:
     def __init__(self, checkpoint: str | Path, options: dict, attempts, threads: int, home: str):
         os.chdir(home)  # where a checkpoint's relative path begins
         torch.set_num_threads(threads)
-        self.captioner = Captioner.from_pretrained(checkpoint).to(default_device())
+        self.captioner = load(checkpoint).to(default_device())
         self.options, self.attempts = options, attempts
 
     def __call__(self, table) -> dict:

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from model.captioner import Captioner
-from model.config import CaptionerConfig, CheckpointError
+from model.config import CaptionerConfig, CheckpointError, check_fit
 from model.encoder import ImageEncoder, check_encoder
 from model.hub import PICKLED, WEIGHTS
 from model.tokenizer import CaptionTokenizer
@@ -35,10 +35,11 @@ PLAIN = {  # of GPT-2's settings, those that our decoder has
     "scale_attn_by_inverse_layer_idx": False,
     "tie_word_embeddings": True,
 }
+MASKS = ("bias", "masked_bias")
+# of `generate`'s settings, those that become our decoding options
 FOLLOWED = {"num_beams", "length_penalty", "early_stopping", "max_length", "min_length"}
-FOLLOWED |= {"max_new_tokens"}
-FOLLOWED |= {"no_repeat_ngram_size", "do_sample", "temperature", "top_k", "top_p"}
-# settings of `generate` that choose no words
+FOLLOWED |= {"max_new_tokens", "no_repeat_ngram_size", "do_sample", "temperature", "top_k", "top_p"}
+# and those that choose no words
 HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "use_cache"}
 HARMLESS |= {"output_attentions", "output_hidden_states", "return_dict_in_generate"}
 HARMLESS |= {"transformers_version", "_from_model_config", "num_return_sequences", "output_scores"}
@@ -157,7 +158,7 @@ def _weights(folder: Path, allow_pickle: bool) -> VisionEncoderDecoderModel:
             f"{folder}: its weights are pickled ({PICKLED}), a format that can hold programs; "
             "allow_pickle=True, or --allow-pickle, reads the tensors in it and nothing else"
         )
-    told = logging.get_verbosity()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what does not fit is said below, in one line
     try:
         model, found = VisionEncoderDecoderModel.from_pretrained(
@@ -169,22 +170,20 @@ def _weights(folder: Path, allow_pickle: bool) -> VisionEncoderDecoderModel:
             ignore_mismatched_sizes=True,  # so that they are listed with the rest
         )
     finally:
-        logging.set_verbosity(told)
+        logging.set_verbosity(verbosity)
     # ViT's pooler is not used, and old files keep GPT-2's causal masks
-    unused = ("encoder.pooler.", ".attn.bias", ".attn.masked_bias", ".crossattention.bias")
-    unused += (".crossattention.masked_bias",)
-    problems = []
-    for kind in ("missing", "unexpected", "mismatched"):
-        keys = [key if isinstance(key, str) else key[0] for key in found[f"{kind}_keys"]]
-        keys = sorted(k for k in keys if not k.startswith(unused[0]) and not k.endswith(unused[1:]))
-        if keys:
-            told = {"mismatched": "wrong shape"}.get(kind, kind)
-            more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-            problems.append(f"{told}: {', '.join(keys[:5])}{more}")
-    if problems:
-        raise CheckpointError(
-            f"{folder}: weights do not fit its config.json; {'; '.join(problems)}"
+    masks = tuple(f"{place}.{name}" for place in (".attn", ".crossattention") for name in MASKS)
+    problems = {}
+    for kind, name in (
+        ("missing", "missing"),
+        ("unexpected", "unexpected"),
+        ("wrong shape", "mismatched"),
+    ):
+        keys = [key if isinstance(key, str) else key[0] for key in found[f"{name}_keys"]]
+        problems[kind] = sorted(
+            k for k in keys if not k.startswith("encoder.pooler.") and not k.endswith(masks)
         )
+    check_fit(folder, problems)
     return model
 
 
