@@ -22,7 +22,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from model.vit_gpt2 import assemble
+from model.vision_encoder_decoder import assemble
 
 
 def main() -> int:

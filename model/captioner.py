@@ -24,6 +24,7 @@ from model.generation import DecodingOptions, Hypothesis, generate
 from model.hub import WEIGHTS, checkpoint_folder
 from model.images import load_image
 from model.tokenizer import CaptionTokenizer
+from model.transformers_decoder import TransformersDecoder
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "checkpoint"
 
@@ -44,6 +45,7 @@ class Captioner(nn.Module):
         tokenizer: CaptionTokenizer,
         image_processor: Any,
         encoder: ImageEncoder | None = None,
+        decoder: TransformersDecoder | None = None,
     ):
         super().__init__()
         self.config = config
@@ -55,7 +57,7 @@ class Captioner(nn.Module):
         self.encoder = encoder or ImageEncoder(
             AutoConfig.for_model(**config.encoder), config.image_size
         )
-        self.decoder = TextDecoder(
+        self.decoder = decoder or TextDecoder(
             vocab_size=config.vocab_size,
             max_length=config.max_length,
             width=config.width,
@@ -164,7 +166,7 @@ class Captioner(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.decoder.token_embedding.weight.device
+        return next(self.parameters()).device
 
     def pixel_values(self, images: Sequence[Any]) -> Tensor:
         """Photos (anything `load_image` takes) as the encoder's input (B, 3, height, width)."""

@@ -24,6 +24,15 @@ class LayerCache(NamedTuple):
 Cache = tuple[LayerCache, ...]
 
 
+def next_position(cache: Cache, tokens: Tensor, max_length: int) -> int:
+    """Where tokens (rows, T) that follow those in the cache begin; raises ValueError when they do
+    not fit into `max_length` positions."""
+    start = 0 if cache[0].self_attn is None else cache[0].self_attn.keys.shape[2]
+    if (stop := start + tokens.shape[1]) > max_length:
+        raise ValueError(f"{stop} tokens, but the decoder has {max_length} positions")
+    return start
+
+
 class DecoderOutput(NamedTuple):
     """What one pass of the decoder gives.
 
@@ -141,11 +150,8 @@ class TextDecoder(nn.Module):
 
         Raises ValueError when the tokens do not fit into `max_length` positions.
         """
-        start = 0 if cache[0].self_attn is None else cache[0].self_attn.keys.shape[2]
-        stop = start + tokens.shape[1]
-        if stop > self.max_length:
-            raise ValueError(f"{stop} tokens, but the decoder has {self.max_length} positions")
-        positions = torch.arange(start, stop, device=tokens.device)
+        start = next_position(cache, tokens, self.max_length)
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
         layers, weights = [], []
         for block, layer in zip(self.blocks, cache, strict=True):

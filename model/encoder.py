@@ -18,10 +18,18 @@ PREFIX_TOKENS = {
     "dinov3_vit": lambda config: 1 + config.num_register_tokens,
     "clip_vision_model": lambda config: 1,
     "siglip_vision_model": lambda config: 0,
+    "beit": lambda config: 1,
+    "blip_vision_model": lambda config: 1,
+    "swin": lambda config: 0,
 }
 # These have one position embedding a patch and stretch it to other sizes only when asked to.
 STRETCH_WHEN_ASKED = {"vit", "deit", "clip_vision_model", "siglip_vision_model"}
-ROTARY = {"dinov3_vit"}  # positions enter in every layer, so no patch can be left out before them
+STRETCH_WHEN_ASKED |= {"blip_vision_model"}
+WHOLE = {  # where no patch can be left out, and why
+    "dinov3_vit": "positions enter in every layer",
+    "beit": "positions enter in every layer",
+    "swin": "its windows must be whole",
+}
 # Patches (B, kept) that one call, in whichever thread, is to see; the backbone's own forward has
 # no argument for it.
 _SEEN: ContextVar[Tensor | None] = ContextVar("seen", default=None)
@@ -41,7 +49,8 @@ class ImageEncoder(nn.Module):
 
     Args:
         config: the backbone's transformers config.
-        image_size: (height, width) of the input in pixels, multiples of the patch size.
+        image_size: (height, width) of the input in pixels, multiples of the patch size (of the
+            last stage's, for Swin).
         backbone: the network, when it is already there; else a new one is made, with random
             weights.
 
@@ -62,6 +71,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         check_encoder(config.model_type)
         patch, image_size = config.patch_size, tuple(image_size)
+        if config.model_type == "swin":  # each later stage joins 2 × 2 patches
+            patch *= 2 ** (len(config.depths) - 1)
         if any(side % patch or side < patch for side in image_size):
             raise CheckpointError(
                 f"image size {image_size} does not divide into patches of {patch} pixels"
@@ -78,7 +89,7 @@ class ImageEncoder(nn.Module):
             self.backbone.pooler = None  # not used either, and no dead weights in the checkpoint
         self.patch_dropout = 0.0
         self.kept_patches: Tensor | None = None
-        if config.model_type not in ROTARY:
+        if config.model_type not in WHOLE:
             self.backbone.embeddings.register_forward_hook(self._drop_patches)
         stretch = config.model_type in STRETCH_WHEN_ASKED
         self._arguments = {"interpolate_pos_encoding": True} if stretch else {}
@@ -146,8 +157,9 @@ class ImageEncoder(nn.Module):
         return kept[1]
 
     def _encode_seen(self, pixel_values: Tensor, seen: Tensor) -> Tensor:
-        if self.backbone.config.model_type in ROTARY:
-            raise ValueError("this image encoder cannot leave patches out")
+        kind = self.backbone.config.model_type
+        if kind in WHOLE:
+            raise ValueError(f"this image encoder ({kind}) cannot leave patches out: {WHOLE[kind]}")
         token = _SEEN.set(seen)
         try:
             return self.backbone(pixel_values, **self._arguments).last_hidden_state
@@ -155,14 +167,20 @@ class ImageEncoder(nn.Module):
             _SEEN.reset(token)
 
     def with_attention(self, pixel_values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Features (B, S, width), and each layer's self-attention weights (B, heads, S, S)."""
+        """Features (B, S, width), and each layer's self-attention weights (B, heads, S, S).
+
+        Raises ValueError for Swin, which has no attention from every patch to every patch.
+        """
+        if self.backbone.config.model_type == "swin":
+            raise ValueError(
+                "this image encoder (swin) cannot be rolled out: it attends within windows, and "
+                "its patches grow from stage to stage"
+            )
         # A twin that shares the weights: switching the implementation of the backbone itself would
         # change it for everyone who is using it at this moment.
         with torch.device("meta"):
-            twin = AutoModel.from_config(
-                copy.deepcopy(self.backbone.config),
-                attn_implementation="eager",
-                trust_remote_code=False,
+            twin = type(self.backbone)._from_config(
+                copy.deepcopy(self.backbone.config), attn_implementation="eager"
             )
         if hasattr(twin, "pooler"):
             twin.pooler = None

@@ -1,45 +1,68 @@
 """From a checkpoint's name to its folder: one that is here, or a repository of the hub."""
 
-import re
-from pathlib import Path
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePath
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from model.config import CheckpointError
 from model.familiarity import FAMILIARITY
 
-WEIGHTS = "model.safetensors"
+SAFE = "model"  # how names of safetensors begin: in parts they are model-00001-of-00002.safetensors
+WEIGHTS = f"{SAFE}.safetensors"
 PICKLED = "pytorch_model.bin"
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 PATIENCE = 10  # seconds that the hub may take to say what a repository holds
 
 
-def checkpoint_folder(name: str | Path, allow_pickle: bool = False) -> Path:
+def is_hub_id(name: str) -> bool:
+    """Whether this can be the name of a repository, USER/NAME."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
+
+
+def checkpoint_folder(
+    name: str | Path,
+    allow_pickle: bool = False,
+    check: Callable[[Path], object] = lambda folder: None,
+) -> Path:
     """The folder of a checkpoint; a repository of the hub is downloaded (or found cached).
 
-    allow_pickle: also fetch pickled weights, where there are no others.
+    Args:
+        allow_pickle: also fetch pickled weights, where there are no others.
+        check: given a folder with `config.json` before anything large is fetched; what it raises
+            ends the matter.
 
     Raises CheckpointError, in one line that says what to do, for what cannot be had.
     """
-    path = Path(name)
-    if path.is_dir():
-        return path
-    if path.exists():
+    if os.path.isdir(name):  # unlike Path's, False for what cannot be a path
+        return Path(name)
+    if os.path.exists(name):
         raise CheckpointError(f"{name}: a file; give the checkpoint's folder")
-    if isinstance(name, Path) or not HUB_ID.fullmatch(name):
+    if isinstance(name, Path) or not is_hub_id(name):
         raise CheckpointError(f"{name}: no such checkpoint folder")
-    patterns = ["*.json", "vocab.txt", "merges.txt", WEIGHTS, FAMILIARITY]
+    patterns = ["*.json", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
     try:
         # One question at first: it fails at once where there is no network, a download retries.
         held = {file.rfilename for file in HfApi().model_info(name, timeout=PATIENCE).siblings}
-        if allow_pickle and WEIGHTS not in held:
-            patterns.append(PICKLED)
+        if "config.json" not in held:
+            raise CheckpointError(f"{name}: there is no config.json, so it is no captioner")
+        if allow_pickle and not any(PurePath(f).match(f"{SAFE}*.safetensors") for f in held):
+            patterns.append("pytorch_model*.bin")
+        check(Path(snapshot_download(name, allow_patterns=["config.json"])))
         return Path(snapshot_download(name, allow_patterns=patterns))
+    except CheckpointError:
+        raise
     except GatedRepoError as error:
         raise CheckpointError(
             f"{name}: its owners ask you to accept terms at https://huggingface.co/{name}; "

@@ -3,25 +3,26 @@
 import json
 from pathlib import Path
 
-from model import vit_gpt2
+from model import blip, vision_encoder_decoder
 from model.captioner import SHIPPED, Captioner
 from model.config import FORMAT, CheckpointError
 from model.hub import checkpoint_folder
 
-FAMILIES = {vit_gpt2.FAMILY: vit_gpt2.read}  # by model_type, beside our own format
+# by model_type, beside our own format; model/README.md says how to add one
+FAMILIES = {family.FAMILY: family.read for family in (vision_encoder_decoder, blip)}
 
 
 def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner:
-    """A captioner in a folder, or a repository of the hub: ours, or ViT + GPT-2 as transformers
-    keeps it, which runs on our decoder.
+    """A captioner in a folder, or a repository of the hub: ours, or one of `FAMILIES`.
 
-    allow_pickle: read pickled weights where there are no others; see `vit_gpt2.read`.
+    allow_pickle: read pickled weights where there are no others; see
+        `vision_encoder_decoder.read`.
 
     Raises CheckpointError, in one line, for what is no captioner or does not fit.
     """
-    folder = checkpoint_folder(name, allow_pickle)
+    folder = checkpoint_folder(name, allow_pickle, check=lambda folder: _kind(folder, name))
     try:
-        read = FAMILIES.get(_kind(folder))
+        read = FAMILIES.get(_kind(folder, name))
         captioner = read(folder, allow_pickle) if read else Captioner.from_pretrained(folder)
     except CheckpointError as error:
         if folder == Path(name):
@@ -32,18 +33,18 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
     return captioner
 
 
-def _kind(folder: Path) -> str:
+def _kind(folder: Path, name: str | Path) -> str:
     """The model_type; raises CheckpointError, which says what is there, if it is no captioner's."""
-    path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return FORMAT  # whose reader says what is wrong with it
     kind = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(kind, str) or kind in (FORMAT, *FAMILIES):
         return str(kind)
-    made = config.get("architectures") or [kind]
+    made = config.get("architectures")
+    made = f" ({made[0]})" if isinstance(made, list) and made else ""
     raise CheckpointError(
-        f"{path}: model_type is {kind!r} ({made[0]}), not a captioner that can be read; "
+        f"{name}: its model_type is {kind!r}{made}, not a captioner that can be read; "
         f"choose one of {FORMAT!r}, {', '.join(map(repr, FAMILIES))}"
     )

@@ -13,6 +13,8 @@ from model.config import CheckpointError
 START, END = "<|start|>", "<|end|>"
 PUNCTUATION = ".,;:!?"  # belongs to the word before it
 SPACE = "Ġ"  # how byte-level BPE writes the space that begins a word
+GOES_ON = "##"  # how WordPiece (BERT) writes that a piece does not begin one
+JOINS = ("'", "-")  # pieces of their own there, but "man's" and "t-shirt" are one word
 
 
 class Word(NamedTuple):
@@ -39,7 +41,8 @@ def _attach_punctuation(text: str) -> str:
 
 
 class CaptionTokenizer:
-    """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token.
+    """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token: byte-level BPE,
+    as ours is, or WordPiece.
 
     start, end: their ids, where the tokenizer does not know them by our names.
     """
@@ -49,6 +52,7 @@ class CaptionTokenizer:
         tokenizer.encode_special_tokens = True  # "<|end|>" typed by a user is text, not an end
         self.start = tokenizer.token_to_id(START) if start is None else start
         self.end = tokenizer.token_to_id(END) if end is None else end
+        self._is_wordpiece = isinstance(tokenizer.model, models.WordPiece)
         if self.start is None or self.end is None:
             raise CheckpointError(f"tokenizer.json has no {START} and {END} tokens")
 
@@ -118,19 +122,20 @@ class CaptionTokenizer:
 
     def follows_a_word(self, token: int) -> bool:
         """Whether the word before this token is whole: a space, a mark or the end comes next."""
-        piece = self.tokenizer.id_to_token(token) or ""
-        return token == self.end or piece.startswith(SPACE) or not piece.strip(PUNCTUATION)
+        piece = self._piece(token)
+        return token == self.end or self._begins_word(piece) or not piece.strip(PUNCTUATION)
 
     def words(self, tokens: Sequence[int]) -> list[Word]:
         """Group tokens (without start and end) into words; sub-word pieces are joined.
 
         The words' spans cover all tokens. Bytes that are not UTF-8 show as U+FFFD.
         """
-        starts: list[int] = []
-        for i, token in enumerate(tokens):
-            piece = self.tokenizer.id_to_token(token) or ""
-            if not starts or piece.startswith(SPACE):
-                starts.append(i)
+        pieces = [self._piece(token) for token in tokens]
+        starts = [
+            i
+            for i, (before, piece) in enumerate(zip([""] + pieces, pieces, strict=False))
+            if not i or self._begins_word(piece, before)
+        ]
         words: list[Word] = []
         for start, stop in zip(starts, [*starts, len(tokens)][1:], strict=True):
             text = "".join(self.tokenizer.decode(list(tokens[start:stop])).split())
@@ -141,3 +146,11 @@ class CaptionTokenizer:
             else:
                 words.append(Word(text, start, stop))
         return words
+
+    def _piece(self, token: int) -> str:
+        return self.tokenizer.id_to_token(token) or ""
+
+    def _begins_word(self, piece: str, before: str = "") -> bool:
+        if self._is_wordpiece:
+            return not piece.startswith(GOES_ON) and piece not in JOINS and before not in JOINS
+        return piece.startswith(SPACE)

@@ -15,11 +15,11 @@ import torch
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-from model import Captioner, CheckpointError, load
+from model import Captioner, CheckpointError, hub, load
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY
 from training.command import command
-from training.model_card import HUB_ID, Run, write_card
+from training.model_card import Run, write_card
 from training.run_folder import BEST, CURVE
 
 CARD = "README.md"
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     if settings.private and not settings.push:
         parser.error("argument --private: stands beside --push")
     if settings.push:  # before anything is written
-        if not HUB_ID.fullmatch(settings.push):
+        if not hub.is_hub_id(settings.push):
             raise ValueError(f"--push {settings.push}: not a hub id such as USER/NAME")
         if get_token() is None:
             raise ValueError("not logged in to the hub: run `hf auth login` first")

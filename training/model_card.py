@@ -12,12 +12,11 @@ from pathlib import Path, PureWindowsPath
 
 from huggingface_hub import ModelCardData
 
-from model import Captioner
+from model import Captioner, hub
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY
 from training.run_folder import BEST, CURVE, DATA, LOG, SETTINGS
 
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 OF_THE_MACHINE = {"data", "output", "cache"}  # settings that say nothing about what was learned
 NON_COMMERCIAL = (
     "These weights go on from those that ship with CaptionLens, which learned from Flickr8k: for "
@@ -94,7 +93,7 @@ def is_shipped(place: str | Path) -> bool:
 
 def is_hub_id(place: str) -> bool:
     """Whether this names something of the hub; of a dataset also as `owner/name:configuration`."""
-    return bool(HUB_ID.fullmatch(place.partition(":")[0])) and not Path(place).exists()
+    return hub.is_hub_id(place.partition(":")[0]) and not Path(place).exists()
 
 
 def public_name(place: str) -> str:

@@ -7,7 +7,7 @@ from threading import Lock
 
 from model import Captioner, CheckpointError, load
 from model.captioner import SHIPPED, default_device
-from model.hub import HUB_ID
+from model.hub import is_hub_id
 
 ROOT = Path(__file__).parent.parent
 AT_ONCE = 2  # captioners kept in memory
@@ -46,7 +46,7 @@ class Captioners:
         if place is None:
             if "SPACE_ID" in os.environ:
                 raise CheckpointError(f"{name}: choose a model of the list")
-            if not HUB_ID.fullmatch(name) or Path(name).exists():
+            if not is_hub_id(name) or Path(name).exists():
                 raise CheckpointError(f"{name}: choose a model of the list, or name one of the hub")
             place = name
         with self._lock:

@@ -1,0 +1,337 @@
+"""Captioners of the hub, of every family: the same captions, logits and attention as transformers.
+
+Each is built small and random by transformers' own classes, saved in the hub's layout and loaded
+by `load`.
+"""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import (
+    GPT2Config,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+)
+
+from model import CheckpointError, load
+from model.__main__ import main
+from model.decoder import TextDecoder
+from model.hub import PICKLED, WEIGHTS
+from model.transformers_decoder import TransformersDecoder
+from model.vit_gpt2 import decoder_state
+from tests.hub import PHOTOS, SIZES, blip, encoder_decoder, save
+
+OURS = [(encoder, "gpt2") for encoder in ("vit", "deit", "dinov2", "beit", "swin")]
+THEIRS = [("vit", "bert"), ("vit", "roberta"), ("swin", "bert"), ("beit", "roberta"), ("blip", "")]
+FAMILIES = pytest.mark.parametrize("encoder, decoder", OURS + THEIRS)
+
+
+def hub_model(encoder: str, decoder: str, seed: int = 0) -> tuple:
+    """A captioner of transformers and its tokenizer; half have a projection of the image."""
+    if encoder == "blip":
+        return blip(seed)
+    return encoder_decoder(encoder, decoder, width=48 if seed % 2 else 32, seed=seed)
+
+
+def generation(model):
+    """The part that `generate` takes its settings from."""
+    return getattr(model, "text_decoder", model).generation_config
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    model, tokenizer = encoder_decoder()
+    return save(tmp_path_factory.mktemp("vit-gpt2"), model, tokenizer), model, tokenizer
+
+
+@FAMILIES
+@pytest.mark.parametrize("seed", range(2))
+def test_captions_are_those_of_generate(encoder, decoder, seed, tmp_path):
+    model, tokenizer = hub_model(encoder, decoder, seed)
+    captioner = load(save(tmp_path, model, tokenizer))
+    ours = (encoder, decoder) in OURS
+    assert isinstance(captioner.decoder, TextDecoder if ours else TransformersDecoder)
+    end, pixels = captioner.tokenizer.end, captioner.pixel_values(PHOTOS)
+    for options in (
+        {"num_beams": 1},
+        {"num_beams": 3},
+        {"num_beams": 4, "early_stopping": True},
+        {"num_beams": 4, "early_stopping": "never", "length_penalty": 2.0},
+        {"num_beams": 3, "length_penalty": -1.0},
+        {"num_beams": 3, "no_repeat_ngram_size": 2, "min_length": 5},
+    ):
+        expected = model.generate(pixel_values=pixels, max_length=14, **options).tolist()
+        options = {"early_stopping": False, "max_length": 13} | options
+        options["min_length"] = max(0, options.get("min_length", 0) - 1)  # the start token counts
+        options["no_repeat_ngram"] = options.pop("no_repeat_ngram_size", 0)
+        found = [captions[0] for captions in captioner.captions(PHOTOS, **options)]
+        for caption, (_, *row) in zip(found, expected, strict=True):
+            row = row[: row.index(end) + 1] if end in row else row
+            assert list(caption.tokens) == row, options
+            text = tokenizer.decode(row, skip_special_tokens=True)
+            assert "".join(caption.text.split()) == "".join(text.split())
+
+
+@FAMILIES
+def test_weights_are_those_of_generate(encoder, decoder, tmp_path):
+    """The maps' attention is what transformers used when it chose each word."""
+    model, tokenizer = hub_model(encoder, decoder)
+    captioner = load(save(tmp_path, model, tokenizer))
+    caption = captioner.caption(PHOTOS[0], num_beams=3, max_length=8, early_stopping=False)
+    found = torch.from_numpy(captioner.explain(PHOTOS[0], caption).attention.weights)
+    pixels = captioner.pixel_values(PHOTOS[:1])
+    if encoder == "blip":  # whose `generate` gives no weights: a pass over the finished caption
+        said = [captioner.tokenizer.start, *caption.tokens[:-1]]
+        output = model.text_decoder(
+            input_ids=torch.tensor([said]),
+            encoder_hidden_states=model.vision_model(pixels).last_hidden_state,
+            is_decoder=True,
+            output_attentions=True,
+        )
+        expected = torch.stack(output.cross_attentions)[:, 0]
+    else:
+        output = model.generate(
+            pixels,
+            num_beams=3,
+            max_length=9,
+            output_attentions=True,
+            return_dict_in_generate=True,
+        )
+        assert output.sequences[0, 1:].tolist()[: len(caption.tokens)] == list(caption.tokens)
+        beams = [0, *output.beam_indices[0, 1 : len(caption.tokens)].tolist()]
+        steps = [torch.stack(layers) for layers in output.cross_attentions]
+        # each step (layers, beams, heads, 1, S), of which the chosen beam
+        expected = torch.stack([w[:, b, :, -1] for b, w in zip(beams, steps, strict=False)], 2)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{"num_beams": 3, "max_length": 9}, {"max_new_tokens": 7}])
+@pytest.mark.parametrize("encoder, decoder", [OURS[0], THEIRS[0], THEIRS[-1]])
+def test_settings_are_those_of_the_checkpoint(encoder, decoder, options, tmp_path):
+    """generation_config.json, as for transformers; BLIP's come with its text half."""
+    model, tokenizer = hub_model(encoder, decoder)
+    settings = model.config.text_config if encoder == "blip" else model.generation_config
+    folder = save(tmp_path, model, tokenizer)
+    if encoder == "blip":
+        change(folder, "config.json", text_config=settings.to_dict() | options)
+    else:
+        change(folder, "generation_config.json", **options)
+    captioner = load(folder)
+    again = type(model).from_pretrained(folder)
+    pixels = captioner.pixel_values(PHOTOS)
+    for caption, (_, *row) in zip(
+        captioner.captions(PHOTOS), again.generate(pixel_values=pixels).tolist(), strict=True
+    ):
+        assert list(caption[0].tokens) == row[: len(caption[0].tokens)]
+        assert not set(row[len(caption[0].tokens) :]) - {captioner.tokenizer.end, 0}
+
+
+@torch.inference_mode()
+def test_both_decoders_compute_the_same(saved):
+    folder, model, _ = saved
+    captioner = load(folder)
+    theirs = TransformersDecoder(model.decoder, 40, model.enc_to_dec_proj)
+    features = captioner.encode(PHOTOS[:2])
+    tokens = torch.randint(300, (6, 5))  # three rows for each photo
+    outputs = []
+    for decoder in (captioner.decoder, theirs):
+        first = decoder(tokens[:, :2], decoder.look_at(features))
+        with pytest.raises(ValueError, match="rows"):
+            decoder(tokens[:4, :2], decoder.look_at(features[:1].expand(3, -1, -1)))
+        outputs.append((first.logits, decoder(tokens[:, 2:], first.cache, need_weights=True)))
+        with pytest.raises(ValueError, match="42 tokens, but the decoder has 40 positions"):
+            decoder(torch.zeros(6, 40, dtype=torch.long), first.cache)
+    (ours, later), (expected, expected_later) = outputs
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(later.logits, expected_later.logits)
+    for mine, other in zip(
+        later.cross_attn_weights, expected_later.cross_attn_weights, strict=True
+    ):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("changes", [{"activation_function": "relu"}, {"n_inner": 100}])
+def test_a_gpt2_that_is_not_ours_stays_transformers(changes, tmp_path):
+    """An MLP of another width is ours; another activation, or an output head of its own, is not."""
+    model, tokenizer = encoder_decoder(**changes)
+    folder = save(tmp_path, model, tokenizer)
+    assert isinstance(load(folder).decoder, TextDecoder) == ("n_inner" in changes)
+    model.decoder.config.tie_word_embeddings = model.config.tie_word_embeddings = False
+    weight = model.decoder.lm_head.weight
+    model.decoder.lm_head.weight = torch.nn.Parameter(weight.detach() * 1.1)
+    captioner = load(save(tmp_path, model, tokenizer))
+    assert isinstance(captioner.decoder, TransformersDecoder)
+    row = model.generate(captioner.pixel_values(PHOTOS[:1]), max_length=9)[0, 1:].tolist()
+    said = captioner.caption(PHOTOS[0], max_length=8).tokens
+    assert list(said) == row[: len(said)]
+
+
+@torch.inference_mode()
+def test_logits_at_the_real_size():
+    """12 layers, 768 wide, as nlpconnect/vit-gpt2-image-captioning: the decoder's own part."""
+    torch.manual_seed(0)
+    gpt2 = GPT2Config(vocab_size=5000, add_cross_attention=True)
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(ViTConfig(**SIZES), gpt2)
+    config.encoder.hidden_size = 768  # as the decoder: nothing to project
+    model = VisionEncoderDecoderModel(config=config).eval()
+    ours = TextDecoder(
+        vocab_size=5000, max_length=1024, width=768, num_layers=12, num_heads=12, image_width=768
+    ).eval()
+    ours.load_state_dict(decoder_state(model.decoder))
+    features, tokens = torch.randn(2, 197, 768), torch.randint(5000, (2, 12))
+    expected = model.decoder(tokens, encoder_hidden_states=features).logits
+    found = ours(tokens, ours.look_at(features)).logits
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+NO_ROLLOUT = r"\(swin\) cannot be rolled out: it attends within windows"
+NO_OCCLUSION = r"\(\w+\) cannot leave patches out: (its windows|positions enter)"
+
+
+@FAMILIES
+def test_everything_works_on_it(encoder, decoder, tmp_path, capsys):
+    folder = save(tmp_path / "it", *hub_model(encoder, decoder))
+    photo = tmp_path / "photo.png"
+    PHOTOS[0].save(photo)
+    assert main(["info", "--checkpoint", str(folder)]) == 0
+    assert ("blip" if encoder == "blip" else "vision-encoder-decoder") in capsys.readouterr().out
+    arguments = ["explain", str(photo), "--checkpoint", str(folder), "--text", "A dog runs."]
+    assert main([*arguments, "--output", str(tmp_path / "maps.png")]) == 0
+    captioner = load(folder)
+    caption = captioner.caption(photo)
+    assert captioner.alternatives(photo, caption)
+    assert list(captioner.stream(photo))[-1].tokens == caption.tokens
+    for method, lack, told in (
+        ("gradient-rollout", ("swin",), NO_ROLLOUT),
+        ("occlusion", ("swin", "beit"), NO_OCCLUSION),
+    ):
+        if encoder in lack:
+            with pytest.raises(ValueError, match=told):
+                captioner.explain(photo, caption, methods=[method])
+        else:
+            shown = captioner.explain(photo, caption, methods=[method]).heatmaps(method)
+            assert shown[0].shape == (4, 4) and any(m.max() > 0 for m in shown)
+    with pytest.raises(CheckpointError, match="only ours are saved"):
+        captioner.save_pretrained(tmp_path / "copy")
+
+
+def change(folder, name, **values):
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def weights_with(folder, place, model, **changes):
+    """A copy of a checkpoint, with other tensors; None takes one away."""
+    state = {k: v.clone().contiguous() for k, v in model.state_dict().items()} | changes
+    copy = shutil.copytree(folder, place)
+    kept = {k: v for k, v in state.items() if v is not None and "lm_head" not in k}
+    save_file(kept, copy / WEIGHTS, {"format": "pt"})
+    return copy
+
+
+def test_what_does_not_fit_is_listed(saved, tmp_path):
+    folder, model, _ = saved
+    lost, odd = "decoder.transformer.h.0.mlp.c_fc.weight", "decoder.transformer.ln_f.weight"
+    changes = {lost: None, odd: torch.ones(3), "decoder.extra": torch.ones(3)}
+    with pytest.raises(CheckpointError) as told:
+        load(weights_with(folder, tmp_path / "copy", model, **changes))
+    for part in (f"missing: {lost}", f"wrong shape: {odd}", "unexpected: decoder.extra"):
+        assert part in str(told.value)
+    assert "\n" not in str(told.value)
+    with pytest.raises(CheckpointError, match=f"not finite: {odd}"):
+        load(weights_with(folder, tmp_path / "nan", model, **{odd: torch.full((48,), torch.nan)}))
+
+
+def test_weights_in_parts(saved, tmp_path):
+    folder, model, tokenizer = saved
+    model.save_pretrained(tmp_path / "parts", max_shard_size="50KB")
+    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
+        shutil.copy(folder / name, tmp_path / "parts")
+    parts = sorted((tmp_path / "parts").glob("model-*.safetensors"))
+    assert len(parts) > 1 and not (tmp_path / "parts" / WEIGHTS).exists()
+    expected = load(folder).caption(PHOTOS[0])
+    assert load(tmp_path / "parts").caption(PHOTOS[0]).tokens == expected.tokens
+    parts[0].unlink()
+    with pytest.raises(CheckpointError, match=parts[0].name):
+        load(tmp_path / "parts")
+
+
+def test_pickled_weights_are_refused_unless_asked_for(saved, tmp_path):
+    folder, model, _ = saved
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / WEIGHTS).unlink()
+    torch.save(model.state_dict(), copy / PICKLED)
+    with pytest.raises(CheckpointError, match="pickled.*--allow-pickle"):
+        load(copy)
+    expected = load(folder).caption(PHOTOS[0])
+    assert load(copy, allow_pickle=True).caption(PHOTOS[0]).tokens == expected.tokens
+
+
+@pytest.mark.parametrize(
+    "name, values, told",
+    [
+        ("config.json", {"model_type": "bert"}, "model_type is 'bert' .* not a captioner"),
+        ("config.json", {"model_type": "bert", "architectures": {}}, "type is 'bert', not a cap"),
+        ("config.json", {"decoder": {"model_type": "trocr"}}, "'trocr'; these can be read: gpt2,"),
+        ("config.json", {"decoder": {"model_type": "bert"}}, "is_decoder and add_cross_attention"),
+        ("config.json", {"encoder": {"model_type": "pvt"}}, "encoder 'pvt' is not supported"),
+        ("generation_config.json", {"repetition_penalty": 1.5}, "sets repetition_penalty"),
+        ("generation_config.json", {"eos_token_id": [0, 1]}, r"no single eos_token_id .*\[0, 1\]"),
+        ("generation_config.json", {"decoder_start_token_id": 999}, "no single decoder_start"),
+        ("generation_config.json", {"do_sample": True, "num_beams": 2}, "sampling with beams"),
+        ("generation_config.json", {"num_beams": "four"}, "num_beams must be .* not 'four'"),
+        ("preprocessor_config.json", {"size": {"longest_edge": 32}}, "must have height and width"),
+        ("preprocessor_config.json", {"size": {"height": 30, "width": 30}}, "patches of 8"),
+    ],
+)
+def test_what_cannot_be_read_says_why(saved, tmp_path, name, values, told):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    change(copy, name, **values)
+    with pytest.raises(CheckpointError, match=told):
+        load(copy)
+
+
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer.json", WEIGHTS])
+def test_missing_files_are_named(saved, tmp_path, name):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    (copy / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name}.*missing"):
+        load(copy)
+
+
+def test_settings_that_cannot_be_read_are_no_defaults(saved, tmp_path):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    (copy / "generation_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="generation_config.json: not valid JSON"):
+        load(copy)
+
+
+def test_lengths_and_draws_are_transformers_defaults(saved, tmp_path):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    assert load(copy).options().max_length == 20  # new tokens
+    change(copy, "generation_config.json", do_sample=True)
+    assert load(copy).options().top_k == 50
+    change(copy, "generation_config.json", top_k=7)
+    assert load(copy).options().top_k == 7
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        {"do_resize": False, "image_processor_type": "ViTImageProcessor"},
+        {"do_center_crop": True, "size": {"shortest_edge": 40}, "crop_size": 32},
+        {"do_center_crop": True, "size": {"height": 40, "width": 40}, "crop_size": 32},
+    ],
+    ids=str,
+)
+def test_photos_are_squashed_to_what_the_encoder_learned_from(saved, tmp_path, processor):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    kind = {"image_processor_type": "DeiTImageProcessor"}
+    change(copy, "preprocessor_config.json", **kind | processor)
+    captioner = load(copy)
+    assert captioner.config.image_size == (32, 32)
+    assert captioner.pixel_values(PHOTOS).shape == (4, 3, 32, 32)
