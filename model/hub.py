@@ -19,6 +19,10 @@ from model.familiarity import FAMILIARITY
 SAFE = "model"  # how names of safetensors begin: in parts they are model-00001-of-00002.safetensors
 WEIGHTS = f"{SAFE}.safetensors"
 PICKLED = "pytorch_model.bin"
+ITS_WEIGHTS_ARE_PICKLED = (
+    f"its weights are pickled ({PICKLED}), a format that can hold programs; "
+    "allow_pickle=True, or --allow-pickle, reads the tensors in it and nothing else"
+)
 PATIENCE = 10  # seconds that the hub may take to say what a repository holds
 
 
@@ -57,9 +61,12 @@ def checkpoint_folder(
         held = {file.rfilename for file in HfApi().model_info(name, timeout=PATIENCE).siblings}
         if "config.json" not in held:
             raise CheckpointError(f"{name}: there is no config.json, so it is no captioner")
-        if allow_pickle and not any(PurePath(f).match(f"{SAFE}*.safetensors") for f in held):
-            patterns.append("pytorch_model*.bin")
         check(Path(snapshot_download(name, allow_patterns=["config.json"])))
+        is_safe = any(PurePath(file).match(f"{SAFE}*.safetensors") for file in held)
+        if not is_safe and any(file.startswith("pytorch_model") for file in held):
+            if not allow_pickle:
+                raise CheckpointError(f"{name}: {ITS_WEIGHTS_ARE_PICKLED}")
+            patterns.append("pytorch_model*.bin")
         return Path(snapshot_download(name, allow_patterns=patterns))
     except CheckpointError:
         raise
@@ -74,7 +81,9 @@ def checkpoint_folder(
         ) from error
     except Exception as error:  # no network, said in many ways
         try:
-            return Path(snapshot_download(name, local_files_only=True))
+            # asked for these alone: a copy without the files that were never fetched is whole
+            here = snapshot_download(name, allow_patterns=patterns, local_files_only=True)
+            return Path(here)
         except LocalEntryNotFoundError:
             raise CheckpointError(
                 f"{name}: neither a folder nor a model that the hub gives out now; there is no "

@@ -21,7 +21,7 @@ from model.captioner import Captioner
 from model.config import CaptionerConfig, CheckpointError, check_fit
 from model.encoder import ImageEncoder
 from model.generation import DecodingOptions
-from model.hub import PICKLED, WEIGHTS
+from model.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, WEIGHTS
 from model.tokenizer import CaptionTokenizer
 from model.transformers_decoder import TransformersDecoder
 
@@ -70,10 +70,7 @@ def read_model(
     if not safe and not any((folder / n).is_file() for n in (PICKLED, f"{PICKLED}.index.json")):
         raise CheckpointError(f"{folder / WEIGHTS}: missing")
     if not safe and not allow_pickle:
-        raise CheckpointError(
-            f"{folder}: its weights are pickled ({PICKLED}), a format that can hold programs; "
-            "allow_pickle=True, or --allow-pickle, reads the tensors in it and nothing else"
-        )
+        raise CheckpointError(f"{folder}: {ITS_WEIGHTS_ARE_PICKLED}")
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what does not fit is said below, in one line
     try:

@@ -1,0 +1,174 @@
+"""Names of checkpoints, and the hub: a small one is served here, to a process of its own."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from huggingface_hub import snapshot_download
+
+from model import CheckpointError, load
+from model.hub import PICKLED, WEIGHTS
+from tests.hub import encoder_decoder, save
+
+COMMIT = "c" * 40
+# loads each name in turn, in one process: imports take seconds
+PROGRAM = """
+import sys
+from model.__main__ import main
+for name in sys.argv[1:]:
+    print(name, main(["info", "--checkpoint", *name.split(",")]), flush=True)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub's API as downloads use. folders: of the models; gated: their names."""
+
+    folders: dict = {}
+    gated: set = set()
+    fetched: list = []
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        path = self.path.partition("?")[0].removeprefix("/api/models").strip("/")
+        name = "/".join(path.split("/")[:2])
+        if name not in self.folders:
+            return self.refuse(404, "RepoNotFound")
+        files = sorted(f for f in self.folders[name].iterdir() if f.is_file())
+        if "/resolve/" in path:
+            if name in self.gated:
+                return self.refuse(403, "GatedRepo")
+            return self.send_file(self.folders[name] / path.split("/")[-1])
+        if "/tree/" in path:
+            listed = [
+                {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": self.etag(f)}
+                for f in files
+            ]
+            return self.send_json(listed)
+        siblings = [{"rfilename": f.name} for f in files]
+        self.send_json({"id": name, "sha": COMMIT, "siblings": siblings, "tags": []})
+
+    @staticmethod
+    def etag(file):
+        data = file.read_bytes()  # git's name of a blob
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+    def refuse(self, status, code):
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_json(self, value):
+        self.send_body(json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def send_file(self, file):
+        if self.command == "GET":
+            self.fetched.append(file.name)
+        headers = {"ETag": f'"{self.etag(file)}"', "X-Repo-Commit": COMMIT}
+        self.send_body(file.read_bytes(), headers)
+
+    def send_body(self, body, headers):
+        self.send_response(200)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def ask(names, cache, endpoint):
+    """Status and error line of `info` for each name."""
+    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
+    environment |= {"HF_HOME": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *names], env=environment, capture_output=True, text=True
+    )
+    assert "Traceback" not in run.stderr, run.stderr
+    statuses = [line.split() for line in run.stdout.splitlines() if line.split()[0] in names]
+    errors = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    return {name: int(status) for name, status in statuses}, errors
+
+
+def test_a_hub(tmp_path):
+    """Downloaded with what is needed alone, and read offline afterwards; the rest says why not."""
+    model, tokenizer = encoder_decoder()
+    good = save(tmp_path / "good", model, tokenizer)
+    (good / "tf_model.h5").write_bytes(b"another program's weights")
+    pickled = shutil.copytree(good, tmp_path / "pickled")
+    (pickled / WEIGHTS).unlink()
+    torch.save(model.state_dict(), pickled / PICKLED)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
+    (other / WEIGHTS).write_bytes(b"never fetched")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    Hub.folders = {"some/good": good, "some/pickled": pickled, "some/gated": good}
+    Hub.folders |= {"some/other": other, "some/empty": empty}
+    Hub.gated, Hub.fetched = {"some/gated"}, []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    names = ["some/good", "some/pickled", "some/gated", "some/other", "some/empty", "some/none"]
+    names.append("some/pickled,--allow-pickle")
+    statuses, errors = ask(names, tmp_path / "cache", endpoint)
+    assert list(statuses.values()) == [0, 1, 1, 1, 1, 1, 0], errors
+    for error, told in zip(
+        errors,
+        [
+            "some/pickled: its weights are pickled",
+            "some/gated: its owners ask you to accept terms at https://huggingface.co/some/gated",
+            "some/other: its model_type is 'bert' (BertModel), not a captioner",
+            "some/empty: there is no config.json",
+            "some/none: the hub has no such model, or it is private",
+        ],
+        strict=True,
+    ):
+        assert error.startswith(f"error: {told}")
+    assert Hub.fetched.count(WEIGHTS) == 1 and "tf_model.h5" not in Hub.fetched
+
+    server.shutdown()
+    server.server_close()
+    statuses, (error,) = ask(["some/good", "some/none"], tmp_path / "cache", endpoint)
+    assert statuses == {"some/good": 0, "some/none": 1}
+    assert "hf download some/none" in error
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing", "a/b..c", "a/b--c", "a/b.git", "-a/b", "a/" + "b" * 97, "a" * 300, "a\0b"]
+)
+def test_what_cannot_be_a_name(name):
+    with pytest.raises(CheckpointError, match="no such checkpoint folder"):
+        load(name)
+
+
+def test_a_cached_model_goes_by_its_name(tmp_path, monkeypatch):
+    """Its copy's place on this machine is nobody's business."""
+    place = tmp_path / "models--some--one"
+    snapshot = save(place / "snapshots" / "abc", *encoder_decoder())
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(
+        "model.hub.snapshot_download", partial(snapshot_download, cache_dir=tmp_path)
+    )
+    assert load("some/one").name == "some/one"
+    (snapshot / WEIGHTS).unlink()
+    with pytest.raises(CheckpointError) as told:
+        load("some/one")
+    assert str(told.value).startswith("some/one") and str(tmp_path) not in str(told.value)
