@@ -1,6 +1,7 @@
-"""The command line: `python -m model caption|explain|info`."""
+"""The command line: `python -m model caption|explain|compare|info`."""
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -13,7 +14,8 @@ import numpy as np
 
 from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.captioner import SHIPPED, Captioner, default_device
-from model.figures import SCALES, contact_sheet, save_figure
+from model.comparison import look, plain, words_to_show
+from model.figures import SCALES, comparison_sheet, contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
 from model.loading import load
 from model.part_files import ERRORS, FORMATS
@@ -86,11 +88,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output", required=True, metavar="FILE", help="ends in .png, .npz or .json"
     )
 
+    compare = commands.add_parser("compare", help="put several captioners side by side")
+    compare.add_argument("paths", nargs="+", metavar="IMAGE", help="photos or folders of photos")
+    compare.add_argument(
+        "--checkpoints",
+        nargs="+",
+        required=True,
+        metavar="X",
+        help="at least two: folders, hub ids, or shipped",
+    )
+    compare.add_argument(
+        "--output", metavar="FOLDER", help="gets a figure of each photo with the words' maps"
+    )
+
     info = commands.add_parser("info", help="say what a checkpoint is")
     for command in (caption, explain, info):
         command.add_argument(
             "--checkpoint", metavar="X", help="folder or hub id; the shipped one if not given"
         )
+    for command in (caption, explain, compare, info):
         command.add_argument(
             "--allow-pickle",
             action="store_true",
@@ -106,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a name that is not text must not stop the rest
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = {"caption": caption, "explain": explain, "info": info}[settings.command](settings)
+        run = {"caption": caption, "explain": explain, "compare": compare, "info": info}
+        status = run[settings.command](settings)
         sys.stdout.flush()  # here, where a reader that has left is no surprise
         return status
     except BrokenPipeError:
@@ -131,7 +148,7 @@ def caption(settings: argparse.Namespace) -> int:
         return _caption_on_ray(settings, options)
     if settings.workers is not None or settings.format == "parquet":
         raise ValueError("--workers and --format parquet need --engine ray")
-    captioner = _load(settings)
+    captioner = _load(settings.checkpoint, settings)
     captioner.options(**options)  # complains before any photo is read
     failed = False
     with _output(settings.output) as file:
@@ -158,20 +175,26 @@ def _captioned(captioner, settings, options) -> Iterator[tuple[Path, object]]:
             yield path, image if isinstance(image, Exception) else next(captions)
         batch.clear()
 
-    for given in settings.paths:
+    for path, image in _photos(settings.paths):
+        batch.append((path, image))
+        if len(batch) >= (settings.batch_size or 8):
+            yield from finish()
+    yield from finish()
+
+
+def _photos(given: list[str]) -> Iterator[tuple[Path, object]]:
+    """(path, photo or the error), of files and folders."""
+    for place in given:
         try:
-            paths = find_images(given)
+            paths = find_images(place)
         except ImageError as error:
-            batch.append((Path(given), error))
+            yield Path(place), error
             continue
         for path in paths:
             try:
-                batch.append((path, load_image(path)))
+                yield path, load_image(path)
             except ImageError as error:
-                batch.append((path, error))
-            if len(batch) >= (settings.batch_size or 8):
-                yield from finish()
-    yield from finish()
+                yield path, error
 
 
 def _caption_on_ray(settings: argparse.Namespace, options: dict) -> int:
@@ -218,7 +241,7 @@ def explain(settings: argparse.Namespace) -> int:
         raise ValueError(f"{output}: the name must end in .png, .npz or .json")
     check_method(settings.method)
     photo = load_image(settings.image)
-    captioner = _load(settings)
+    captioner = _load(settings.checkpoint, settings)
     # encoded once for the caption and its maps, where the method allows
     image = photo if METHODS[settings.method].needs_photo else captioner.encode([photo])[0]
     text = settings.text if settings.text is not None else captioner.caption(image)
@@ -254,9 +277,53 @@ def explain(settings: argparse.Namespace) -> int:
     return 0
 
 
+def compare(settings: argparse.Namespace) -> int:
+    """Print what each captioner says of each photo; draw the words that they share."""
+    names = settings.checkpoints
+    if len(set(names)) < max(2, len(names)):
+        raise ValueError(f"--checkpoints needs at least two different ones, not {' '.join(names)}")
+    captioners = [_load(name, settings) for name in names]
+    folder = Path(settings.output) if settings.output else None
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    failed = False
+    for path, photo in _photos(settings.paths):
+        if not isinstance(photo, Exception):
+            try:
+                sides = [look(captioner, photo) for captioner in captioners]
+            except ValueError as error:
+                photo = error
+        if isinstance(photo, Exception):
+            failed = True
+            _complain(photo)
+            continue
+        print(path)
+        for side in sides:
+            print(f"  {side.name} ({side.told()}): {side.explanation.text}")
+        places, what = words_to_show(sides)
+        shown = {
+            plain(side.explanation.words[i].text): None
+            for side, chosen in zip(sides, places, strict=True)
+            for i in chosen
+        }
+        print(f"  {what}: {', '.join(shown)}")
+        if folder:
+            about = {"image": str(path), "method": DEFAULT_METHOD, "checkpoints": names}
+            figure = _free(folder / f"{path.stem}.png")
+            save_figure(comparison_sheet(photo, sides, about), figure, about)
+            print(f"  maps in {figure}")
+    return int(failed)
+
+
+def _free(path: Path) -> Path:
+    """The path, with a number where something is there already: photos may share a name."""
+    numbered = (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(2))
+    return next(p for p in itertools.chain([path], numbered) if not p.exists())
+
+
 def info(settings: argparse.Namespace) -> int:
     """Print what a checkpoint is made of."""
-    captioner = _load(settings)
+    captioner = _load(settings.checkpoint, settings)
     config, encoder = captioner.config, captioner.encoder
 
     def millions(module) -> str:
@@ -279,9 +346,8 @@ def info(settings: argparse.Namespace) -> int:
     return 0
 
 
-def _load(settings: argparse.Namespace) -> Captioner:
-    name = settings.checkpoint or SHIPPED
-    return load(name, allow_pickle=settings.allow_pickle).to(default_device())
+def _load(name: str | None, settings: argparse.Namespace) -> Captioner:
+    return load(name or SHIPPED, allow_pickle=settings.allow_pickle).to(default_device())
 
 
 @contextmanager

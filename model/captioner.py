@@ -27,6 +27,7 @@ from model.tokenizer import CaptionTokenizer
 from model.transformers_decoder import TransformersDecoder
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "checkpoint"
+SHIPPED_NAME = "shipped"
 
 
 class Captioner(nn.Module):
@@ -125,7 +126,7 @@ class Captioner(nn.Module):
             raise
         except Exception as error:  # sizes that make no network
             raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
-        captioner.name = str(name) if folder != SHIPPED else "shipped"
+        captioner.name = str(name) if folder != SHIPPED else SHIPPED_NAME
         _load_weights(captioner, folder / WEIGHTS)
         captioner.familiarity = Familiarity.load(folder, config.image_width)
         return captioner.eval()

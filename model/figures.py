@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from model.attention_maps import METHODS
+from model.caption import CaptionWord
+from model.comparison import Side, words_to_show
 from model.explanation import Explanation, same_for_all
 from model.images import fit
 
@@ -55,31 +57,74 @@ def contact_sheet(
     peak = max(float(m.max()) for m in maps) if settings.get("scale") == "shared" else None
     cells = [(photo, "photo")]
     for word, heatmap in zip(explanation.words, maps, strict=True):
-        # a word that the user typed may be as good as impossible, but not impossible
-        likely = f"{word.probability:.0%}" if word.probability >= 0.005 else "<1%"
-        cells.append((overlay(photo, heatmap, peak), f"{word.text}  {likely}"))
-    columns = min(5, len(cells))
-    gap, text_height = 10, 24
-    cell_width, cell_height = photo.width + gap, photo.height + text_height + gap
-    rows = -(-len(cells) // columns)
-    width = columns * cell_width + gap
+        cells.append(_cell(photo, word, heatmap, peak))
+    return _sheet([("", cells)], min(5, len(cells)), print_parts(settings, same_for_all(maps)))
+
+
+def comparison_sheet(
+    photo: Image.Image, sides: Sequence[Side], settings: Mapping[str, Any], side: int = 224
+) -> Image.Image:
+    """A row for each captioner: its caption, and where the words looked that all of them say.
+
+    settings: for the small print; needs `method`.
+    side: pixels of a cell's longer side.
+    """
+    photo = fit(photo, side)
+    places, what = words_to_show(sides)
+    rows = []
+    for one, chosen in zip(sides, places, strict=True):
+        cells = [(photo, "photo")]
+        cells += [_cell(photo, one.explanation.words[i], one.maps[i]) for i in chosen]
+        rows.append((f"{one.name}: {one.explanation.text}  ({one.told()})", cells))
+    columns = max(3, 1 + len(places[0]))  # so that there is room for the captions
+    return _sheet(rows, columns, print_parts(settings, f"shown: {what}"))
+
+
+def _cell(
+    photo: Image.Image, word: CaptionWord, heatmap: np.ndarray, peak: float | None = None
+) -> tuple[Image.Image, str]:
+    # a word that the user typed may be as good as impossible, but not impossible
+    likely = f"{word.probability:.0%}" if word.probability >= 0.005 else "<1%"
+    return overlay(photo, heatmap, peak), f"{word.text}  {likely}"
+
+
+def _sheet(
+    groups: Sequence[tuple[str, Sequence[tuple[Image.Image, str]]]],
+    columns: int,
+    small_print: Sequence[str],
+) -> Image.Image:
+    """Groups of cells (a picture, all of one size, and its text) on white, each group under its
+    heading, and the small print."""
+    cell = groups[0][1][0][0].size
+    gap, text_height, line_height = 10, 24, 19
     font, small = ImageFont.load_default(size=15), ImageFont.load_default(size=11)
-    print_lines = small_print(settings, same_for_all(maps), width - 2 * gap, small)
-    sheet = Image.new("RGB", (width, rows * cell_height + gap + 15 * len(print_lines)), "white")
+    width = columns * (cell[0] + gap) + gap
+    cell_height = cell[1] + text_height + gap
+    headings = [wrap(text.split(), " ", width - 2 * gap, font) for text, _ in groups]
+    tall = [-(-len(cells) // columns) * cell_height for _, cells in groups]
+    print_lines = wrap(small_print, "  |  ", width - 2 * gap, small)
+    height = sum(tall) + line_height * sum(map(len, headings)) + gap + 15 * len(print_lines)
+    sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    for i, (picture, text) in enumerate(cells):
-        x, y = gap + i % columns * cell_width, gap + i // columns * cell_height
-        sheet.paste(picture, (x, y))
-        while draw.textlength(text, font) > photo.width and len(text) > 2:
-            text = text[:-2] + "…"  # a long word gives way to the grid
-        draw.text((x, y + photo.height + 3), text, "black", font)
+    top = gap
+    for heading, (_, cells), taken in zip(headings, groups, tall, strict=True):
+        for line in heading:
+            draw.text((gap, top - 3), line, "black", font)
+            top += line_height
+        for i, (picture, text) in enumerate(cells):
+            x, y = gap + i % columns * (cell[0] + gap), top + i // columns * cell_height
+            sheet.paste(picture, (x, y))
+            while draw.textlength(text, font) > cell[0] and len(text) > 2:
+                text = text[:-2] + "…"  # a long word gives way to the grid
+            draw.text((x, y + cell[1] + 3), text, "black", font)
+        top += taken
     for i, line in enumerate(print_lines):
-        draw.text((gap, rows * cell_height + 4 + 15 * i), line, (90, 90, 90), small)
+        draw.text((gap, top - 6 + 15 * i), line, (90, 90, 90), small)
     return sheet
 
 
-def small_print(settings: Mapping[str, Any], doubt: str | None, width: int, font) -> list[str]:
-    """What the maps were made with, and why not to believe them, in lines that fit."""
+def print_parts(settings: Mapping[str, Any], remark: str | None) -> list[str]:
+    """What the maps were made with, and what is to be said of them."""
 
     def told(name: str) -> str:
         value = settings.get(name)
@@ -92,12 +137,15 @@ def small_print(settings: Mapping[str, Any], doubt: str | None, width: int, font
     parts += [f"{name}: {settings[name]}" for name in ("scale", "checkpoint") if name in settings]
     if settings.get("mask_sinks"):
         parts.append("sinks left out")
-    if doubt:
-        parts.append(doubt)
-    lines = [""]
+    return [*parts, remark] if remark else parts
+
+
+def wrap(parts: Sequence[str], between: str, width: int, font) -> list[str]:
+    """The parts in lines that fit; none is broken."""
+    lines: list[str] = []
     for part in parts:
-        longer = f"{lines[-1]}  |  {part}" if lines[-1] else part
-        if lines[-1] and font.getlength(longer) > width:
+        longer = f"{lines[-1]}{between}{part}" if lines else part
+        if not lines or font.getlength(longer) > width:
             lines.append(part)
         else:
             lines[-1] = longer

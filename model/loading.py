@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from model import blip, vision_encoder_decoder
-from model.captioner import SHIPPED, Captioner
+from model.captioner import SHIPPED, SHIPPED_NAME, Captioner
 from model.config import FORMAT, CheckpointError
 from model.hub import checkpoint_folder
 
@@ -13,13 +13,16 @@ FAMILIES = {family.FAMILY: family.read for family in (vision_encoder_decoder, bl
 
 
 def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner:
-    """A captioner in a folder, or a repository of the hub: ours, or one of `FAMILIES`.
+    """A captioner in a folder, or a repository of the hub: ours, or one of `FAMILIES`. "shipped"
+    is the one that came with CaptionLens.
 
     allow_pickle: read pickled weights where there are no others; see
         `vision_encoder_decoder.read`.
 
     Raises CheckpointError, in one line, for what is no captioner or does not fit.
     """
+    if name == SHIPPED_NAME:
+        name = SHIPPED
     folder = checkpoint_folder(name, allow_pickle, check=lambda folder: _kind(folder, name))
     try:
         read = FAMILIES.get(_kind(folder, name))
@@ -29,7 +32,7 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
             raise
         # a repository is known by its name, not by where this machine keeps its copy
         raise CheckpointError(str(error).replace(str(folder), str(name))) from error
-    captioner.name = str(name) if folder != SHIPPED else "shipped"
+    captioner.name = str(name) if folder != SHIPPED else SHIPPED_NAME
     return captioner
 
 

@@ -71,8 +71,9 @@ def read_model(
         raise CheckpointError(f"{folder / WEIGHTS}: missing")
     if not safe and not allow_pickle:
         raise CheckpointError(f"{folder}: {ITS_WEIGHTS_ARE_PICKLED}")
-    verbosity = logging.get_verbosity()
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # what does not fit is said below, in one line
+    logging.disable_progress_bar()
     try:
         model, found = kind.from_pretrained(
             folder,
@@ -84,6 +85,8 @@ def read_model(
         )
     finally:
         logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
     problems = {"not finite": [k for k, v in model.state_dict().items() if not v.isfinite().all()]}
     for told, name in (
         ("missing", "missing"),

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFont
 
 from model.explanation import SAME_FOR_ALL
-from model.figures import contact_sheet, overlay, save_figure, small_print
+from model.figures import contact_sheet, overlay, print_parts, save_figure, wrap
 from tests.tiny import draw_photo, tiny_captioner
 
 
@@ -81,7 +81,8 @@ def test_sheet_has_a_cell_a_word(tmp_path):
 )
 def test_small_print_tells_what_was_chosen_and_no_more(settings, doubt, wanted):
     """Occlusion has no layers or heads; several layers cannot be read as one number."""
-    lines = small_print(settings, doubt, 400, ImageFont.load_default(size=11))
+    parts = print_parts(settings, doubt)
+    lines = wrap(parts, "  |  ", 400, ImageFont.load_default(size=11))
     assert [line.replace("  ", " ") for line in lines] == wanted
 
 

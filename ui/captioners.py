@@ -6,12 +6,11 @@ from pathlib import Path
 from threading import Lock
 
 from model import Captioner, CheckpointError, load
-from model.captioner import SHIPPED, default_device
+from model.captioner import SHIPPED, SHIPPED_NAME, default_device
 from model.hub import is_hub_id
 
 ROOT = Path(__file__).parent.parent
 AT_ONCE = 2  # captioners kept in memory
-SHIPPED_NAME = "shipped"
 
 
 class Captioners:
@@ -29,12 +28,19 @@ class Captioners:
         self._places = {name: name for name in own}
         self._places |= {SHIPPED_NAME: SHIPPED} | {run: ROOT / run for run in runs}
         self._loaded: OrderedDict[str, Captioner] = OrderedDict()
+        self._is_space = "SPACE_ID" in os.environ
         self._lock = Lock()
+        self._loading: dict[str, Lock] = {}
 
     @property
     def names(self) -> list[str]:
         """What is offered, the first chosen at the start."""
         return list(self._places)
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether there is more than one to be had."""
+        return len(self._places) > 1 or not self._is_space
 
     def get(self, name: str | None = None) -> Captioner:
         """A captioner, loaded at most once while it is in use; the first one if no name is given.
@@ -44,16 +50,22 @@ class Captioners:
         name = str(name or "").strip() or self.names[0]
         place = self._places.get(name)
         if place is None:
-            if "SPACE_ID" in os.environ:
+            if self._is_space:
                 raise CheckpointError(f"{name}: choose a model of the list")
             if not is_hub_id(name) or Path(name).exists():
                 raise CheckpointError(f"{name}: choose a model of the list, or name one of the hub")
             place = name
         with self._lock:
-            if name not in self._loaded:
-                captioner = self._loaded[name] = load(place).to(default_device())
-                captioner.name = name  # not the host's path: it is told to visitors
-            self._loaded.move_to_end(name)
-            while len(self._loaded) > AT_ONCE:
-                self._loaded.popitem(last=False)
-            return self._loaded[name]
+            loading = self._loading.setdefault(name, Lock())
+        with loading:  # who asks for another captioner need not wait
+            with self._lock:
+                if name in self._loaded:
+                    self._loaded.move_to_end(name)
+                    return self._loaded[name]
+            captioner = load(place).to(default_device())
+            captioner.name = name  # not the host's path: it is told to visitors
+            with self._lock:
+                self._loaded[name] = captioner
+                while len(self._loaded) > AT_ONCE:
+                    self._loaded.popitem(last=False)
+            return captioner

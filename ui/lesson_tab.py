@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from model import Caption
+from model.decoder import TextDecoder
 from model.images import fit
 from model.lesson import caption_unseeing, opening, steps
 from ui.actions import QUIET, chosen
@@ -21,6 +22,10 @@ from ui.photos import complaint, examples, photo_input
 
 SIDE = 480  # pixels of the photo's longer side in the lesson's pictures
 SAY = "Choose a photo, and the lesson begins."
+NOT_OURS = (
+    "The lesson takes our own decoder apart, and this model brings another one. Choose another "
+    "model above; this one's maps are in the other tabs."
+)
 CARDS = 5  # that change with word, layer and head
 
 
@@ -51,6 +56,9 @@ def begin(captioners: Captioners, photo: Image.Image | None, name: str | None) -
         return
     yield closed("Looking at the photo …")
     captioner = chosen(captioners, name)
+    if not isinstance(captioner.decoder, TextDecoder):
+        yield closed(NOT_OURS)
+        return
     features = captioner.encode([photo])[0]
     caption = captioner.caption(features)
     if not caption.words:

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from ui import caption_tab, explain_tab, lens, lesson_tab, many_tab
+from ui import caption_tab, compare_tab, explain_tab, lens, lesson_tab, many_tab
 from ui.actions import one_line
 from ui.captioners import Captioners
 from ui.endpoints import add_endpoints
@@ -59,6 +59,9 @@ def build(captioners: Captioners) -> gr.Blocks:
                 explained, sentence = explain_tab.build(captioners, model)
             with gr.Tab("Many photos"):
                 many_tab.build(captioners, model)
+            if captioners.has_choice:
+                with gr.Tab("Compare models") as compare_page:
+                    compared = compare_tab.build(captioners, model)
             with gr.Tab("How cross-attention works") as lesson_page:
                 taught = lesson_tab.build(captioners, model)
 
@@ -84,12 +87,16 @@ def build(captioners: Captioners) -> gr.Blocks:
               : [own, value.words.map((word) => word.text).join(" ")]""",
             api_visibility="private",
         )
-        lesson_page.select(
-            None,
-            [taught, photo],
-            [taught],
-            js="(mine, own) => mine ?? own",
-            api_visibility="private",
-        )
+        brought = [(lesson_page, taught)]
+        if captioners.has_choice:
+            brought.append((compare_page, compared))
+        for tab, its_photo in brought:
+            tab.select(
+                None,
+                [its_photo, photo],
+                [its_photo],
+                js="(mine, own) => mine ?? own",
+                api_visibility="private",
+            )
         add_endpoints(captioners)
     return page
