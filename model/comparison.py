@@ -85,9 +85,9 @@ def words_to_show(sides: Sequence[Side]) -> tuple[list[list[int]], str]:
     """For each side the places of the words whose maps are worth showing, and what they are."""
     common = shared_words(sides)
     if common[0]:
-        return common, "in all of them"
+        return common, "words in all of them"
     most = [[int(np.argmax(side.explanation.gains))] for side in sides]
-    return most, "no word in common; what owes most to the photo"
+    return most, "no word in common; the word that owes most to the photo"
 
 
 def plain(word: str) -> str:

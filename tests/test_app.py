@@ -464,3 +464,27 @@ def test_the_lesson_is_begun_once(page, tmp_path):
     page.wait_for_timeout(2000)
     assert page.evaluate("window.begun") == 0
     assert page.get_by_text("NumPy and torch compute").is_visible()
+
+
+def test_two_models_side_by_side(page, tmp_path):
+    """The photo comes along; the same model twice is a toast; a photo that changes clears it."""
+    draw_photo().save(tmp_path / "photo.png")
+    upload(page, tmp_path / "photo.png")
+    words = wait_for_caption(page)
+    page.get_by_role("tab", name="Compare models").click()
+    button = page.get_by_role("button", name="Compare", exact=True)
+    other = page.get_by_label("Beside the model above")
+    page.get_by_label("Remove Image").locator("visible=true").wait_for()  # the photo is there
+    chosen = other.input_value()
+    other.fill(page.get_by_label("Model", exact=True).input_value())
+    other.press("Enter")
+    button.click()
+    page.get_by_text("Choose another model than the one above").wait_for()
+    other.fill(chosen)
+    other.press("Enter")
+    button.click()
+    page.wait_for_selector(".compare figure img")
+    said = page.locator(".compare section").first.locator(".said span").all_inner_texts()
+    assert [text.split()[0] for text in said] == words
+    page.get_by_label("Remove Image").locator("visible=true").click()
+    page.wait_for_selector(".compare-say")

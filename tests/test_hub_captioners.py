@@ -6,6 +6,7 @@ by `load`.
 
 import json
 import shutil
+import types
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from model.hub import PICKLED, WEIGHTS
 from model.transformers_decoder import TransformersDecoder
 from model.vit_gpt2 import decoder_state
 from tests.hub import PHOTOS, SIZES, blip, encoder_decoder, save
+from ui.lesson_tab import begin
 
 OURS = [(encoder, "gpt2") for encoder in ("vit", "deit", "dinov2", "beit", "swin")]
 THEIRS = [("vit", "bert"), ("vit", "roberta"), ("swin", "bert"), ("beit", "roberta"), ("blip", "")]
@@ -335,3 +337,14 @@ def test_photos_are_squashed_to_what_the_encoder_learned_from(saved, tmp_path, p
     captioner = load(copy)
     assert captioner.config.image_size == (32, 32)
     assert captioner.pixel_values(PHOTOS).shape == (4, 3, 32, 32)
+
+
+def test_the_lesson_needs_our_decoder(tmp_path):
+    """The page says so instead of a photo's lesson."""
+    place = save(tmp_path / "bert", *encoder_decoder("vit", "bert"))
+    captioners = types.SimpleNamespace(get=lambda name: load(place))
+    *_, (lesson, *updates) = begin(captioners, PHOTOS[0], "bert")
+    assert lesson is None and "takes our own decoder apart" in str(updates)
+    captioners.get = lambda name: load(save(tmp_path / "gpt2", *encoder_decoder()))
+    *_, (lesson, *updates) = begin(captioners, PHOTOS[0], "gpt2")
+    assert lesson.caption.words and "takes our own" not in str(updates)
