@@ -13,21 +13,35 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
-
-try:
-    import pillow_heif
-except ImportError:  # optional: only it reads the HEIC photos of phones
-    pass
-else:
-    pillow_heif.register_heif_opener()
+import pillow_heif
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
-# Pillow knows more formats. Some of those run other programs (EPS), some match any bytes (TGA).
-READABLE = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"}
-SUFFIXES = {s for s, name in Image.registered_extensions().items() if name in READABLE}
-KINDS = "JPEG, PNG, WebP, GIF, BMP or TIFF"  # what messages ask for
-FORMATS = [name for name in Image.OPEN if name in READABLE]  # a build of Pillow may lack one
+MAX_PIXELS_SLOW = 4_000_000  # in formats that Pillow decodes in Python
+MAX_SIDE = 65_535  # pixels
+MAX_BYTES = 200 * 2**20
+# More pixels than any encoder or screen here uses. What has at least four times as many is reduced,
+# a JPEG while it is decoded: a third of the time and a fraction of the memory.
+ENOUGH = 1_500_000
+# Pillow knows more formats. These run other programs, need one (video, weather maps), or match
+# any bytes (TGA).
+SHUNNED = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "TGA"}
+Image.init()
+pillow_heif.register_heif_opener()  # the photos of iPhones
+FORMATS = [name for name in Image.OPEN if name not in SHUNNED]  # a build of Pillow may lack one
+# In folders only what is likely a photo is looked for.
+PHOTOS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"}
+SUFFIXES = {s for s, name in Image.registered_extensions().items() if name in PHOTOS}
+KINDS = "JPEG, PNG, WebP, HEIC, GIF, BMP or TIFF"  # what messages ask for
+# What people take for photos: how it begins, and what to do with it.
+OTHERS = {
+    b"%PDF": "a PDF; save its page as PNG or JPEG",
+    b"%!PS": "PostScript, which is a program; save it as PNG or JPEG",
+    b"<svg": "an SVG drawing; save it as PNG",
+    b"PK\x03\x04": "a zip or a document; take the photos out of it",
+    b"\x1aE\xdf\xa3": "a video; save one of its pictures",
+}
+VIDEOS = (b"ftypisom", b"ftypmp42", b"ftypqt  ", b"ftypM4V ")
 
 # What undoes each value of EXIF's orientation tag.
 UPRIGHT = {
@@ -49,17 +63,32 @@ class ImageError(ValueError):
 
 
 def load_image(source: Any) -> Image.Image:
-    """An upright 8-bit RGB image; transparent parts are white, an animation is its first frame.
+    """An upright 8-bit RGB image in sRGB; transparent parts are white, an animation is its first
+    frame, and a very large image comes at a half, a third, ... of its size (see `ENOUGH`).
 
     `source` is a path, the bytes of a file, a binary file object, a PIL image or a uint8 array
     (height, width, 3). The result carries no metadata, so loading it again changes nothing.
+    Memory: under 1 GB at the worst (100 million pixels with a palette and transparency), 20 MB for
+    a phone's JPEG of 12 million.
 
     Raises `ImageError` for everything that does not give such an image.
     """
     try:
         with _opened(source) as image:
-            if image.width * image.height > MAX_PIXELS:  # from the header: nothing is decoded yet
+            # from the header: nothing is decoded yet
+            if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
+            if max(image.size) > MAX_SIDE:
+                raise ImageError(f"more than {MAX_SIDE:,} pixels long; cut it into parts")
+            slow = any(decoder in Image.DECODERS for decoder, *_ in getattr(image, "tile", ()))
+            if slow and image.width * image.height > MAX_PIXELS_SLOW:
+                raise ImageError(
+                    f"more than {MAX_PIXELS_SLOW:,} pixels, which takes too long in the format "
+                    f"{image.format}; save it as PNG or JPEG"
+                )
+            if not isinstance(source, Image.Image):  # a caller's own image stays as it is
+                times = _times(image)
+                image.draft(None, (image.width // times, image.height // times))
             return _upright_rgb(image)
     except ImageError as error:
         raise _named(source, str(error)) from error
@@ -130,18 +159,39 @@ def _open(file: BinaryIO) -> Image.Image:
         file.seek(0)
     except (AttributeError, io.UnsupportedOperation):  # a pipe
         file = io.BytesIO(file.read())
+    if file.seek(0, os.SEEK_END) > MAX_BYTES:
+        raise ImageError(f"larger than {MAX_BYTES // 2**20} MB; give a smaller copy")
+    file.seek(0)
     try:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         file.seek(0)
-        head = file.read(12)
-        if not head:
-            problem = "an empty file; save or download it again"
-        elif head[4:] in (b"ftypheic", b"ftypheix", b"ftypmif1") and "HEIF" not in FORMATS:
-            problem = "a HEIC photo; install pillow-heif, or save it as JPEG"
-        else:
-            problem = f"not an image that can be opened; give a {KINDS} file"
-        raise ImageError(problem) from error
+        raise ImageError(_what_else(file.read(1000))) from error
+
+
+def _what_else(head: bytes) -> str:
+    """What a file is that is no image, by how it begins, and what to do."""
+    if not head:
+        return "an empty file; save or download it again"
+    if head[4:12] in VIDEOS:
+        return "a video; save one of its pictures"
+    text = head.lstrip(b"\xef\xbb\xbf \r\n\t")
+    if text.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text:
+        text = b"<svg"
+    for begins, problem in OTHERS.items():
+        if text.startswith(begins):
+            return problem
+    return f"not an image that can be opened; give a {KINDS} file"
+
+
+def _times(image: Image.Image) -> int:
+    """Into how many parts each side may be cut, and `ENOUGH` pixels are left."""
+    return max(1, int((image.width * image.height / ENOUGH) ** 0.5))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    times = _times(image)
+    return image.reduce(times) if times > 1 else image
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -152,25 +202,55 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
     except Exception:  # broken EXIF, which must not cost the user the photo
         turn = None
+    beside = dict(image.info)
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
+        beside.pop("transparency", None)  # a grey of the deep scale
+    elif image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        beside.pop("transparency", None)
+    image = _reduced(image)  # before there are more copies of it
+    image.info = beside  # `reduce` and `convert` forget some of it
+    image = _in_srgb(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    image = image.convert("RGB")  # always a copy: a caller's own image stays as it is
+    image = image.convert("RGB")  # a copy: a caller's own image stays as it is
     image.info = {}
     return image if turn is None else image.transpose(turn)
 
 
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Colours of another profile, such as a phone's wide one, as those of a screen; a profile that
+    is broken or of another kind than the pixels is ignored, as browsers do."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        changed = ImageCms.profileToProfile(
+            image, found, ImageCms.createProfile("sRGB"), outputMode=_SRGB_MODES[image.mode]
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    changed.info = {k: v for k, v in image.info.items() if k != "icc_profile"}
+    return changed
+
+
+_SRGB_MODES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits or floats as 8 bits, which Pillow's own conversion would clip."""
+    is_whole = image.mode != "F"
+    image = _reduced(image.convert("I") if is_whole else image)
     values = np.nan_to_num(np.asarray(image, np.float32))
     # 16-bit files reach from 0 to 65535, whole numbers of 32 bits too when they hold no more.
     # Nothing says what white is in other files: it is their largest value.
     largest = float(values.max())
-    white = 65535 if image.mode != "F" and largest <= 65535 else max(largest, 1e-6)
-    return Image.fromarray((values.clip(0, white) * 255 / white).round().astype(np.uint8))
+    white = 65535 if is_whole and largest <= 65535 else max(largest, 1e-6)
+    return Image.fromarray((values.clip(0, white) / white * 255).round().astype(np.uint8))
 
 
 def _named(source: Any, problem: str) -> ImageError:
