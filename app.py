@@ -4,12 +4,18 @@
 CAPTIONLENS_CHECKPOINT to a folder or a hub id (or several, with commas between) to offer others.
 """
 
+import logging
 import sys
 
 from model import CheckpointError
 from ui.captioners import Captioners
 from ui.page import CSS, build, theme
 
+# a line for each request, among what gradio prints
+log = logging.getLogger("captionlens")
+log.setLevel(logging.INFO)
+log.addHandler(logging.StreamHandler())
+log.handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
 try:
     captioners = Captioners()
     captioners.get()  # the first one is there before the first visitor is

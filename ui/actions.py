@@ -16,8 +16,8 @@ from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.figures import contact_sheet, save_figure
 from model.records import explanation_record
 from ui import lens
+from ui.answers import answers
 from ui.captioners import Captioners
-from ui.gpu import on_gpu
 from ui.photos import complaint
 
 MAX_BEAMS = 10
@@ -122,13 +122,13 @@ def wire(
 ) -> Dependency:
     """Answer what a lens asks about its photo; returns the event that may replace its maps."""
 
-    @on_gpu
+    @answers(captioners)
     def on_explain(picture: Image.Image | None, name: str | None, event: gr.EventData):
         asked = event._data or {}
         captioner = chosen(captioners, asked.get("model") or name)
         return explain(captioner, needed(picture), asked, continues)
 
-    @on_gpu
+    @answers(captioners)
     def on_save(picture: Image.Image | None, name: str | None, event: gr.EventData):
         asked = event._data or {}
         captioner = chosen(captioners, asked.get("model") or name)

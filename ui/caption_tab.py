@@ -10,8 +10,8 @@ from PIL import Image
 from model import Captioner, CheckpointError
 from ui import lens
 from ui.actions import QUIET, beams_slider, failed, needed, wire
+from ui.answers import answers
 from ui.captioners import SHIPPED_NAME, Captioners
-from ui.gpu import on_gpu
 from ui.photos import examples, photo_input
 
 SAY = "Drop a photo, or choose an example. The caption appears here, with where each word looked."
@@ -113,13 +113,13 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
             gr.Warning(html.escape(str(error), quote=False))
             yield lens.empty(str(error)) if begun else gr.skip()
 
-    @on_gpu
+    @answers(captioners)
     def run_on_new(picture, *options):
         """As `answer`; that a photo was taken away comes here too, and is no mistake."""
         if picture is not None:
             yield from answer(picture, *options)
 
-    @on_gpu
+    @answers(captioners)
     def go_on(
         picture, model_name, search, num_beams, num_captions, temperature, event: gr.EventData
     ):
@@ -128,7 +128,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
         options = search, num_beams, num_captions, temperature
         yield from answer(picture, model_name, prefix, *options)
 
-    run = on_gpu(answer)
+    run = answers(captioners)(answer)
     options = [search, num_beams, num_captions, temperature]
     inputs = [photo, model, prefix, *options]
     # A photo that comes while a caption is being written has its turn afterwards.

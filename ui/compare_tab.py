@@ -10,8 +10,8 @@ from model.comparison import Side, look, words_to_show
 from model.figures import overlay
 from model.images import fit
 from ui.actions import QUIET, chosen, needed, one_line
+from ui.answers import answers
 from ui.captioners import Captioners
-from ui.gpu import on_gpu
 from ui.photos import complaint, data_url, examples, photo_input
 
 SAY = "Choose a photo and a second model. What both say appears here, side by side."
@@ -39,7 +39,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
                 apply_default_css=False,
             )
 
-    @on_gpu
+    @answers(captioners)
     def run(picture: Image.Image | None, first: str | None, second: str | None):
         needed(picture)
         if not second or second == first:

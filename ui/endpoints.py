@@ -9,15 +9,15 @@ from PIL import Image
 from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.records import explanation_record
 from ui.actions import MAX_BEAMS, chosen, one_line
+from ui.answers import answers
 from ui.captioners import Captioners
-from ui.gpu import on_gpu
 from ui.photos import complaint, photo_input
 
 
 def add_endpoints(captioners: Captioners) -> None:
     """Add the endpoints to the page that is being built."""
 
-    @on_gpu
+    @answers(captioners)
     def caption(photo: Image.Image | None, num_beams: float = 0, model: str = "") -> str:
         """Caption a photo.
 
@@ -32,7 +32,7 @@ def add_endpoints(captioners: Captioners) -> None:
         with one_line():
             return chosen(captioners, model).caption(photo, **options).text
 
-    @on_gpu
+    @answers(captioners)
     def explain(
         photo: Image.Image | None, text: str = "", method: str = DEFAULT_METHOD, model: str = ""
     ) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from PIL import Image
 from model.explanation import read_sentence
 from ui import lens
 from ui.actions import QUIET, chosen, explain, failed, needed, one_line, wire
+from ui.answers import answers
 from ui.captioners import Captioners
-from ui.gpu import on_gpu
 from ui.photos import photo_input
 
 SAY = (
@@ -31,7 +31,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.Text
         with gr.Column(scale=3, min_width=320):
             shown = lens.lens(SAY, "explain-lens")
 
-    @on_gpu
+    @answers(captioners)
     def run(picture: Image.Image | None, text: str, name: str | None):
         captioner = chosen(captioners, name)
         needed(picture)

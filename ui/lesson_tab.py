@@ -14,8 +14,8 @@ from model.decoder import TextDecoder
 from model.images import fit
 from model.lesson import caption_unseeing, opening, steps
 from ui.actions import QUIET, chosen
+from ui.answers import answers
 from ui.captioners import Captioners
-from ui.gpu import on_gpu
 from ui.lesson_pictures import place
 from ui.lesson_sections import ELSEWHERE, INTRO, sections, unseeing
 from ui.photos import complaint, examples, photo_input
@@ -128,7 +128,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
         blind = gr.HTML(apply_default_css=False)
         gr.HTML(ELSEWHERE, apply_default_css=False)
 
-    @on_gpu
+    @answers(captioners)
     def on_photo(current: Lesson | None, picture: Image.Image | None, name: str | None):
         # the browser also tells of a photo that is put back into a tab that has it
         known = current and picture and (current.model, current.of) == (name, fingerprint(picture))
@@ -137,7 +137,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
         else:
             yield from begin(captioners, picture, name)
 
-    @on_gpu
+    @answers(captioners)
     def on_choice(current: Lesson | None, word: int, layer: int, head: int):
         return show(captioners, current, word, layer, head)
 

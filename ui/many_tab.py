@@ -16,8 +16,8 @@ from model import Captioner
 from model.images import ImageError
 from model.records import csv_writer, jsonl_writer, records
 from ui.actions import MAX_BEAMS, QUIET, beams_slider, chosen, one_line
+from ui.answers import answers
 from ui.captioners import Captioners
-from ui.gpu import on_gpu
 from ui.photos import complaint, data_url
 from ui.uploads import (
     MAX_PHOTO_BYTES,
@@ -186,7 +186,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         hidden = gr.update(visible=False)
         return [None, status("Waiting for a turn …"), [], *shown(stop), hidden, hidden]
 
-    @on_gpu
+    @answers(captioners)
     def run(uploads: list[Upload], num_beams: float, name: str | None):
         """Write the captions, a batch at a time."""
         captioner = chosen(captioners, name)
@@ -221,7 +221,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         ended(finish, [job], ends, **QUIET)
     stop.click(finish, [job], ends, cancels=[running], **QUIET)
 
-    @on_gpu
+    @answers(captioners)
     def caption_many(
         files: list[Upload], num_beams: float = 0, model: str = ""
     ) -> Iterator[list[dict[str, Any]]]:

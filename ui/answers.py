@@ -1,0 +1,71 @@
+"""Every answer to a visitor's request: one line in the log, and no trace on the page.
+
+The log holds neither photos nor names nor a word that a visitor wrote.
+"""
+
+import functools
+import inspect
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from ui.captioners import Captioners
+from ui.gpu import on_gpu
+from ui.photos import complaint
+
+log = logging.getLogger("captionlens")
+
+
+def answers(captioners: Captioners) -> Callable[[Callable], Callable]:
+    """Decorates what answers a request. What goes wrong on our side reaches the visitor as one line
+    with a number, which stands beside the trace in the log."""
+
+    def decorate(handler: Callable) -> Callable:
+        run, kind = on_gpu(handler), f"{handler.__module__.removeprefix('ui.')}.{handler.__name__}"
+
+        @functools.wraps(handler)
+        def answer(*given, **named):
+            with logged(kind, captioners, (*given, *named.values())):
+                return run(*given, **named)
+
+        @functools.wraps(handler)
+        def answer_in_steps(*given, **named):
+            with logged(kind, captioners, (*given, *named.values())):
+                yield from run(*given, **named)
+
+        return answer_in_steps if inspect.isgeneratorfunction(handler) else answer
+
+    return decorate
+
+
+@contextmanager
+def logged(kind: str, captioners: Captioners, given: tuple[Any, ...]) -> Iterator[None]:
+    """Write what was asked, of which captioner, the photo's size, the time, and how it ended."""
+    begun, outcome = time.perf_counter(), "done"
+    try:
+        yield
+    except gr.Error:  # a line that says what the visitor can do
+        outcome = "refused"
+        raise
+    except GeneratorExit:
+        outcome = "cancelled"
+        raise
+    except Exception as error:
+        number = secrets.token_hex(4)
+        outcome = f"failed, {number}"
+        log.exception("%s", number)
+        raise complaint(
+            f"Something went wrong here, not with you ({number}). Try again."
+        ) from error
+    finally:
+        photo = next((x for x in given if isinstance(x, Image.Image)), None)
+        size = f"{photo.width} × {photo.height}" if photo else "no photo"
+        names = [x for x in given if isinstance(x, str) and x in captioners.names]
+        seconds = time.perf_counter() - begun
+        log.info("%s: %s; %s; %.2f s; %s", kind, ", ".join(names) or "-", size, seconds, outcome)
