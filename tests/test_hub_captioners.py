@@ -348,3 +348,20 @@ def test_the_lesson_needs_our_decoder(tmp_path):
     captioners.get = lambda name: load(save(tmp_path / "gpt2", *encoder_decoder()))
     *_, (lesson, *updates) = begin(captioners, PHOTOS[0], "gpt2")
     assert lesson.caption.words and "takes our own" not in str(updates)
+
+
+def test_files_as_they_were_written_years_ago(saved, tmp_path):
+    """Settings of `generate` in config.json, and the older names of a processor."""
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    (copy / "generation_config.json").unlink()
+    config = json.loads((copy / "config.json").read_text())
+    change(copy, "config.json", decoder=config["decoder"] | {"max_length": 11, "num_beams": 3})
+    old = {"feature_extractor_type": "ViTFeatureExtractor", "size": 32, "do_resize": True}
+    (copy / "preprocessor_config.json").write_text(json.dumps(old))
+    captioner = load(copy)
+    expected = VisionEncoderDecoderModel.from_pretrained(copy).generate(
+        captioner.pixel_values(PHOTOS)
+    )
+    assert captioner.options().num_beams == 3 and captioner.config.image_size == (32, 32)
+    for captions, (_, *row) in zip(captioner.captions(PHOTOS), expected.tolist(), strict=True):
+        assert list(captions[0].tokens) == row[: len(captions[0].tokens)]
