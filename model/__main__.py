@@ -5,8 +5,9 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -19,7 +20,7 @@ from model.figures import SCALES, comparison_sheet, contact_sheet, save_figure
 from model.images import ImageError, find_images, load_image
 from model.loading import load
 from model.part_files import ERRORS, FORMATS
-from model.records import csv_writer, explanation_record, jsonl_writer, records
+from model.records import captioned, csv_writer, explanation_record, jsonl_writer, records
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -50,6 +51,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="-",
         metavar="FILE",
         help="- is standard output; with ray a folder, which a later run adds to",
+    )
+    caption.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an --output FILE of jsonl or csv: caption what it lacks",
     )
     caption.add_argument(
         "--engine",
@@ -148,13 +154,24 @@ def caption(settings: argparse.Namespace) -> int:
         return _caption_on_ray(settings, options)
     if settings.workers is not None or settings.format == "parquet":
         raise ValueError("--workers and --format parquet need --engine ray")
+    form = settings.format or "text"
+    if settings.resume and (settings.output == "-" or form == "text"):
+        raise ValueError("--resume needs --output FILE and --format jsonl or csv")
+    there = settings.resume and Path(settings.output).exists()
+    done = captioned(Path(settings.output), form) if there else set()
     captioner = _load(settings.checkpoint, settings)
     captioner.options(**options)  # complains before any photo is read
     failed = False
-    with _output(settings.output) as file:
-        writers = {"text": _text_writer, "jsonl": jsonl_writer, "csv": csv_writer}
-        write = writers[settings.format or "text"](file)
-        for path, captions in _captioned(captioner, settings, options):
+    with _output(settings.output, "a" if there else "w") as file:
+        writers = {
+            "text": _text_writer,
+            "jsonl": jsonl_writer,
+            "csv": partial(
+                csv_writer, heading=not (there and Path(settings.output).stat().st_size)
+            ),
+        }
+        write = writers[form](file)
+        for path, captions in _captioned(captioner, settings, options, done):
             if isinstance(captions, Exception):
                 failed = True
                 _complain(captions)
@@ -164,8 +181,9 @@ def caption(settings: argparse.Namespace) -> int:
     return int(failed)
 
 
-def _captioned(captioner, settings, options) -> Iterator[tuple[Path, object]]:
-    """(path, captions or the error), in the order of the paths, a batch at a time."""
+def _captioned(captioner, settings, options, done) -> Iterator[tuple[Path, object]]:
+    """(path, captions or the error), in the order of the paths, a batch at a time; those in `done`
+    are left out."""
     batch: list[tuple[Path, object]] = []
 
     def finish():
@@ -175,15 +193,15 @@ def _captioned(captioner, settings, options) -> Iterator[tuple[Path, object]]:
             yield path, image if isinstance(image, Exception) else next(captions)
         batch.clear()
 
-    for path, image in _photos(settings.paths):
+    for path, image in _photos(settings.paths, done):
         batch.append((path, image))
         if len(batch) >= (settings.batch_size or 8):
             yield from finish()
     yield from finish()
 
 
-def _photos(given: list[str]) -> Iterator[tuple[Path, object]]:
-    """(path, photo or the error), of files and folders."""
+def _photos(given: list[str], done: Collection[str] = ()) -> Iterator[tuple[Path, object]]:
+    """(path, photo or the error), of files and folders, without those in `done`."""
     for place in given:
         try:
             paths = find_images(place)
@@ -191,6 +209,8 @@ def _photos(given: list[str]) -> Iterator[tuple[Path, object]]:
             yield Path(place), error
             continue
         for path in paths:
+            if str(path) in done:
+                continue
             try:
                 yield path, load_image(path)
             except ImageError as error:
@@ -205,6 +225,8 @@ def _caption_on_ray(settings: argparse.Namespace, options: dict) -> int:
         raise ValueError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
     if settings.allow_pickle:
         raise ValueError("--allow-pickle does nothing with --engine ray")
+    if settings.resume:
+        raise ValueError("--engine ray goes on by itself: leave --resume out")
     if settings.output == "-":
         raise ValueError("--engine ray needs --output FOLDER, which gets the captions in parts")
     begun = time.monotonic()
@@ -351,11 +373,11 @@ def _load(name: str | None, settings: argparse.Namespace) -> Captioner:
 
 
 @contextmanager
-def _output(name: str) -> Iterator[TextIO]:
+def _output(name: str, mode: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
     else:
-        with open(name, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        with open(name, mode, encoding="utf-8", errors="backslashreplace", newline="") as file:
             yield file
 
 

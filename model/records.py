@@ -1,8 +1,10 @@
 """Captions and maps as data, the same from the command line and the page: JSON lines, CSV, JSON."""
 
 import csv
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -37,10 +39,15 @@ def jsonl_writer(file: TextIO) -> Callable[[dict], None]:
     return write
 
 
-def csv_writer(file: TextIO) -> Callable[[dict], None]:
+RECORD = b'{"image":'  # how a line of JSON begins
+CSV_HEADING = ["image", "caption", "log_probability", "error"]
+
+
+def csv_writer(file: TextIO, heading: bool = True) -> Callable[[dict], None]:
     """What writes a record as a line of CSV, after the heading, which is written at once."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["image", "caption", "log_probability", "error"])
+    if heading:
+        writer.writerow(CSV_HEADING)
 
     def write(record: dict) -> None:
         if "error" in record:
@@ -50,6 +57,39 @@ def csv_writer(file: TextIO) -> Callable[[dict], None]:
             writer.writerow([record["image"], record["caption"], probability, ""])
 
     return write
+
+
+def captioned(path: Path, format: str) -> set[str]:
+    """The images whose captions a file of records (format "jsonl" or "csv") holds; those whose
+    record is an error have none.
+
+    A last line that was cut off, as when the writing program was killed, is taken from the file.
+    Raises ValueError for a file of something else.
+    """
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    text = whole.decode("utf-8", errors="backslashreplace")
+    try:
+        if format == "jsonl":
+            records = [json.loads(line) for line in text.split("\n") if line]
+            begins = data[len(whole) :][: len(RECORD)]
+            if not RECORD.startswith(begins):
+                raise ValueError("a last line of something else")
+        else:
+            heading, *rows = csv.reader(io.StringIO(text, newline="")) if data else [CSV_HEADING]
+            if heading != CSV_HEADING:
+                raise ValueError("another heading")
+            records = [dict(zip(heading, row, strict=True)) for row in rows]
+        images = {record["image"] for record in records if not record.get("error")}
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise ValueError(
+            f"{path}: not captions as {format}, so they cannot be gone on with; "
+            "give another --output"
+        ) from error
+    if len(whole) < len(data):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return images
 
 
 def explanation_record(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from model.__main__ import main
 from model.attention_maps import METHODS
 from model.captioner import WEIGHTS
+from model.images import load_image
 from tests.tiny import draw_photo, tiny_captioner
 
 
@@ -106,6 +108,58 @@ def test_caption_csv_file_and_several_captions(run, photos, checkpoint, tmp_path
         str(photos / "a.jpg")
     ] * 2 + [str(tmp_path / "nowhere.jpg")]
     assert rows[0]["caption"] != rows[1]["caption"] and rows[4]["error"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_resume_does_only_the_rest(run, photos, checkpoint, tmp_path, form, monkeypatch):
+    """After an interruption in the middle of a line; what failed is tried again."""
+    command = ["caption", photos, "--checkpoint", checkpoint, "--format", form, "--batch-size", 1]
+    whole, output = tmp_path / "whole", tmp_path / "captions"
+    assert run(*command, "--output", whole)[0] == 1  # b.jpg is no photo
+    lines = whole.read_text().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if "c.png" in line)
+    output.write_text("".join(lines[:place]) + lines[place][:20])
+    (photos / "b.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    loaded = []
+    monkeypatch.setattr(
+        "model.__main__.load_image", lambda path: loaded.append(path.name) or load_image(path)
+    )
+    assert run(*command, "--output", output, "--resume")[0] == 0
+    assert loaded == ["b.jpg", "c.png", "d.webp"]
+    found = output.read_text().splitlines(keepends=True)
+    assert found[:place] == lines[:place] and found[place + 1 :] == lines[place:]
+    assert "b.jpg" in found[place] and "not an image" not in found[place]
+    assert run(*command, "--output", output, "--resume")[0] == 0 and len(loaded) == 3
+    assert run(*command, "--output", tmp_path / "new", "--resume")[0] == 0  # nothing there yet
+    for other in ("a, b\n", "notes without an end", "{}\n", "[1]\n{", lines[1] + "notes"):
+        if form == "csv" and other.endswith("notes"):
+            other = "image\nnotes"
+        output.write_text(other)
+        status, _, error = run(*command, "--output", output, "--resume")
+        assert status == 1 and f"not captions as {form}" in error
+        assert output.read_text() == other  # nothing of another kind is touched
+
+
+def test_a_run_that_is_killed_leaves_whole_lines(photos, checkpoint, tmp_path):
+    """And the same command with --resume does the rest."""
+    for i in range(40):
+        draw_photo(40, 40, (i * 6, 90, 60)).save(photos / f"{i:02}.png")
+    output = tmp_path / "captions.jsonl"
+    command = [sys.executable, "-m", "model", "caption", photos, "--checkpoint", checkpoint]
+    command += ["--format", "jsonl", "--output", output, "--batch-size", "1", "--resume"]
+    program = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while program.poll() is None and (not output.exists() or output.read_bytes().count(b"\n") < 5):
+        time.sleep(0.01)
+    program.kill()
+    program.wait()
+    written = output.read_bytes()
+    begun = [json.loads(line)["image"] for line in written.splitlines()]
+    assert 5 <= len(begun) < 43 and written.endswith(b"\n")
+    subprocess.run(command, stderr=subprocess.DEVNULL)
+    assert output.read_bytes().startswith(written)
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    good = [record["image"] for record in records if "error" not in record]
+    assert len(good) == len(set(good)) == 43
 
 
 def test_a_name_that_is_not_text(run, photos, checkpoint, tmp_path):
