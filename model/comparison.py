@@ -49,7 +49,8 @@ class Side:
 
 def look(captioner: Captioner, photo: Image.Image, method: str = DEFAULT_METHOD) -> Side:
     """Caption a photo and explain the caption; raises ValueError for a caption without words."""
-    captioner.encoder.grey_features()  # the first pass through a network takes longer than others
+    # the first pass through a network takes longer than others
+    captioner.caption(captioner.encoder.grey_features()[0], max_length=1, min_length=0)
     begun = time.perf_counter()
     features = captioner.encode([photo])[0]
     caption = captioner.caption(features)

@@ -87,6 +87,8 @@ class ImageEncoder(nn.Module):
         )
         if hasattr(self.backbone, "pooler"):
             self.backbone.pooler = None  # not used either, and no dead weights in the checkpoint
+        if getattr(self.backbone, "use_head", False):  # SigLIP's, where it came with one
+            self.backbone.use_head, self.backbone.head = False, None
         self.patch_dropout = 0.0
         self.kept_patches: Tensor | None = None
         if config.model_type not in WHOLE:

@@ -1,8 +1,10 @@
 """From a checkpoint's name to its folder: one that is here, or a repository of the hub."""
 
+import errno
 import os
 from collections.abc import Callable
-from pathlib import Path, PurePath
+from fnmatch import fnmatch
+from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
@@ -62,7 +64,7 @@ def checkpoint_folder(
         if "config.json" not in held:
             raise CheckpointError(f"{name}: there is no config.json, so it is no captioner")
         check(Path(snapshot_download(name, allow_patterns=["config.json"])))
-        is_safe = any(PurePath(file).match(f"{SAFE}*.safetensors") for file in held)
+        is_safe = any(fnmatch(file, f"{SAFE}*.safetensors") and "/" not in file for file in held)
         if not is_safe and any(file.startswith("pytorch_model") for file in held):
             if not allow_pickle:
                 raise CheckpointError(f"{name}: {ITS_WEIGHTS_ARE_PICKLED}")
@@ -80,6 +82,8 @@ def checkpoint_folder(
             f"{name}: the hub has no such model, or it is private: then run hf auth login"
         ) from error
     except Exception as error:  # no network, said in many ways
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise CheckpointError(f"{name}: cannot be kept here ({error.strerror})") from error
         try:
             # asked for these alone: a copy without the files that were never fetched is whole
             here = snapshot_download(name, allow_patterns=patterns, local_files_only=True)

@@ -18,6 +18,8 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000
 MAX_PIXELS_SLOW = 4_000_000  # in formats that Pillow decodes in Python
+# and in formats that take several times the memory of their pixels
+HUNGRY = {"JPEG2000": 25_000_000, "WEBP": 50_000_000, "AVIF": 50_000_000}
 MAX_SIDE = 65_535  # pixels
 MAX_BYTES = 200 * 2**20
 # More pixels than any encoder or screen here uses. What has at least four times as many is reduced,
@@ -81,10 +83,11 @@ def load_image(source: Any) -> Image.Image:
             if max(image.size) > MAX_SIDE:
                 raise ImageError(f"more than {MAX_SIDE:,} pixels long; cut it into parts")
             slow = any(decoder in Image.DECODERS for decoder, *_ in getattr(image, "tile", ()))
-            if slow and image.width * image.height > MAX_PIXELS_SLOW:
+            limit = MAX_PIXELS_SLOW if slow else HUNGRY.get(image.format, MAX_PIXELS)
+            if image.width * image.height > limit:
                 raise ImageError(
-                    f"more than {MAX_PIXELS_SLOW:,} pixels, which takes too long in the format "
-                    f"{image.format}; save it as PNG or JPEG"
+                    f"more than {limit:,} pixels, too many for the format {image.format}; "
+                    "save it as PNG or JPEG"
                 )
             if not isinstance(source, Image.Image):  # a caller's own image stays as it is
                 times = _times(image)
@@ -159,7 +162,8 @@ def _open(file: BinaryIO) -> Image.Image:
         file.seek(0)
     except (AttributeError, io.UnsupportedOperation):  # a pipe
         file = io.BytesIO(file.read())
-    if file.seek(0, os.SEEK_END) > MAX_BYTES:
+    file.seek(0, os.SEEK_END)
+    if file.tell() > MAX_BYTES:
         raise ImageError(f"larger than {MAX_BYTES // 2**20} MB; give a smaller copy")
     file.seek(0)
     try:
@@ -206,14 +210,15 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
         beside.pop("transparency", None)  # a grey of the deep scale
-    elif image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.has_transparency_data and image.mode != "RGBA":
+        image = image.convert("RGBA")  # now, while a colour that means "transparent" is that colour
         beside.pop("transparency", None)
+    elif image.mode not in ("L", "RGB", "RGBA", "CMYK"):
+        image = image.convert("RGB")
     image = _reduced(image)  # before there are more copies of it
     image.info = beside  # `reduce` and `convert` forget some of it
     image = _in_srgb(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
+    if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     image = image.convert("RGB")  # a copy: a caller's own image stays as it is

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from threading import Lock
 
 from model import blip, vision_encoder_decoder
 from model.captioner import SHIPPED, SHIPPED_NAME, Captioner
 from model.config import FORMAT, CheckpointError
 from model.hub import checkpoint_folder
 
+# transformers exchanges methods of its classes while it loads: two loads at once break all later
+ONE_AT_A_TIME = Lock()
 # by model_type, beside our own format; model/README.md says how to add one
 FAMILIES = {family.FAMILY: family.read for family in (vision_encoder_decoder, blip)}
 
@@ -24,9 +27,10 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
     if name == SHIPPED_NAME:
         name = SHIPPED
     folder = checkpoint_folder(name, allow_pickle, check=lambda folder: _kind(folder, name))
+    read = FAMILIES.get(_kind(folder, name))
     try:
-        read = FAMILIES.get(_kind(folder, name))
-        captioner = read(folder, allow_pickle) if read else Captioner.from_pretrained(folder)
+        with ONE_AT_A_TIME:
+            captioner = read(folder, allow_pickle) if read else Captioner.from_pretrained(folder)
     except CheckpointError as error:
         if folder == Path(name):
             raise

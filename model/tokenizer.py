@@ -40,6 +40,15 @@ def _attach_punctuation(text: str) -> str:
     return re.sub(rf"\s+([{PUNCTUATION}]+)(?=\s|$)", r"\1", text)
 
 
+def can_read(tokenizer: Tokenizer) -> bool:
+    """Whether this kind of tokenizer tells where words begin in a way that is known here."""
+    if isinstance(tokenizer.model, models.WordPiece):
+        return True
+    return isinstance(tokenizer.model, models.BPE) and any(
+        piece.startswith(SPACE) for piece in tokenizer.get_vocab()
+    )
+
+
 class CaptionTokenizer:
     """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token: byte-level BPE,
     as ours is, or WordPiece.
@@ -49,6 +58,8 @@ class CaptionTokenizer:
 
     def __init__(self, tokenizer: Tokenizer, start: int | None = None, end: int | None = None):
         self.tokenizer = tokenizer
+        tokenizer.no_padding()  # as it may have been saved after training
+        tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True  # "<|end|>" typed by a user is text, not an end
         self.start = tokenizer.token_to_id(START) if start is None else start
         self.end = tokenizer.token_to_id(END) if end is None else end

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -22,7 +23,7 @@ from model.config import CaptionerConfig, CheckpointError, check_fit
 from model.encoder import ImageEncoder
 from model.generation import DecodingOptions
 from model.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, WEIGHTS
-from model.tokenizer import CaptionTokenizer
+from model.tokenizer import CaptionTokenizer, can_read
 from model.transformers_decoder import TransformersDecoder
 
 # Tensors that nothing here uses: the encoder's pooler, and constants that old files keep.
@@ -34,6 +35,8 @@ FOLLOWED |= {"max_new_tokens", "no_repeat_ngram_size", "do_sample", "temperature
 # and those that choose no words
 HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "use_cache"}
 HARMLESS |= {"output_attentions", "output_hidden_states", "return_dict_in_generate"}
+OFF_AT_ONE = {"repetition_penalty", "num_beam_groups", "typical_p", "guidance_scale"}
+OFF_AT_ONE |= {"encoder_repetition_penalty"}
 HARMLESS |= {"transformers_version", "_from_model_config", "num_return_sequences", "output_scores"}
 
 
@@ -57,7 +60,10 @@ def read_model(
     Raises CheckpointError for files that are missing or pickled, and for tensors that do not fit:
     they are listed.
     """
-    for names in (("tokenizer.json", "vocab.json", "vocab.txt"), ("preprocessor_config.json",)):
+    for names in (
+        ("tokenizer.json", "vocab.json", "vocab.txt"),
+        ("preprocessor_config.json", "processor_config.json"),
+    ):
         if not any((folder / name).is_file() for name in names):
             raise CheckpointError(f"{folder}: {' or '.join(names)} is missing")
     settings = folder / "generation_config.json"
@@ -99,6 +105,11 @@ def read_model(
         )
     check_fit(folder, problems)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if not can_read(tokenizer.backend_tokenizer):
+        raise CheckpointError(
+            f"{folder}: its tokenizer is neither byte-level BPE nor WordPiece, so its words are "
+            "not known"
+        )
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     return model, tokenizer, processor
 
@@ -130,6 +141,11 @@ def assembled(
     image_encoder = ImageEncoder(encoder.config, size, encoder)
     positions = decoder.max_length if decoder else text_config.max_position_embeddings
     words = CaptionTokenizer(tokenizer.backend_tokenizer, start, end)
+    if words.vocab_size > text_config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: its tokenizer has {words.vocab_size} tokens, its decoder "
+            f"{text_config.vocab_size}"
+        )
     words.alike = {}  # transformers' rule against repeats tells capitals apart
     captioner = Captioner(
         CaptionerConfig(
@@ -149,6 +165,9 @@ def assembled(
         decoder,
     )
     captioner.family = family
+    given = captioner.pixel_values([Image.new("RGB", (8, 6))]).shape  # not at the first photo
+    if given != (1, 3, *size):
+        raise CheckpointError(f"{folder}: its image processor gives {tuple(given)} for {size}")
     return captioner.eval()
 
 
@@ -187,10 +206,13 @@ def _fill(processor: Any, folder: Path) -> tuple[int, int]:
 
 def _decoding(settings: GenerationConfig, positions: int, folder: Path) -> dict[str, Any]:
     """Our decoding options from transformers', whose lengths count the start token."""
-    path = folder / "generation_config.json"
     given = {k: v for k, v in settings.to_diff_dict().items() if v is not None}
-    if strange := sorted(set(given) - FOLLOWED - HARMLESS):
-        raise CheckpointError(f"{path} sets {', '.join(strange)}, which is not known here")
+    # old files write every default; what is off chooses no words
+    strange = {k: v for k, v in given.items() if k not in FOLLOWED | HARMLESS}
+    if told := sorted(k for k, v in strange.items() if v and (k not in OFF_AT_ONE or v != 1)):
+        raise CheckpointError(
+            f"{folder}: its settings for generate have {', '.join(told)}, which is not known here"
+        )
     # unset, transformers writes 20 new tokens; a max_length counts the start token too
     longest = given.get("max_new_tokens") or given.get("max_length", 21) - 1
     longest = min(longest, positions - 1)
@@ -204,11 +226,13 @@ def _decoding(settings: GenerationConfig, positions: int, folder: Path) -> dict[
     }
     if given.get("do_sample"):
         if options["num_beams"] > 1:
-            raise CheckpointError(f"{path} asks for sampling with beams, which is not known here")
+            raise CheckpointError(
+                f"{folder}: asks for sampling with beams, which is not known here"
+            )
         options |= {"sample": True, "top_k": given.get("top_k", 50)}  # transformers' default
         options |= {k: given[k] for k in ("temperature", "top_p") if k in given}
     try:
         DecodingOptions(**options)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(f"{folder}: {error}") from error
     return options

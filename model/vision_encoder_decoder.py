@@ -57,9 +57,11 @@ def assemble(
     positions = config.max_position_embeddings
     if config.model_type == "roberta":  # which counts from behind the padding's
         positions -= config.pad_token_id + 1
+    places = [settings, model.config, config]
+    named = any(getattr(p, "decoder_start_token_id", None) is not None for p in places)
     start, end = (
-        only_token(name, [settings, model.config, config], config.vocab_size, folder)
-        for name in ("decoder_start_token_id", "eos_token_id")
+        only_token(name, places, config.vocab_size, folder)
+        for name in ("decoder_start_token_id" if named else "bos_token_id", "eos_token_id")
     )
     if config.model_type == "roberta" and start == config.pad_token_id:
         raise CheckpointError(f"{folder}: RoBERTa's start token may not be its padding")

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaTokenizerFast,
+    SiglipVisionConfig,
     SwinConfig,
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
@@ -36,6 +37,7 @@ ENCODERS = {
     "vit": lambda: ViTConfig(**SIZES, **IMAGE),
     "deit": lambda: DeiTConfig(**SIZES, **IMAGE),
     "dinov2": lambda: Dinov2Config(**SIZES, **IMAGE),
+    "siglip_vision_model": lambda: SiglipVisionConfig(**SIZES, **IMAGE),
     "beit": lambda: BeitConfig(**SIZES, **IMAGE, use_relative_position_bias=True),
     "swin": lambda: SwinConfig(  # 4 × 4 patches at the end, 32 wide
         image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4

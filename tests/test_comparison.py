@@ -53,7 +53,7 @@ def test_what_a_captioner_made_of_a_photo():
         name="silent",
         encoder=captioner.encoder,
         encode=captioner.encode,
-        caption=lambda features: types.SimpleNamespace(words=[]),
+        caption=lambda features, **options: types.SimpleNamespace(words=[]),
     )
     with pytest.raises(ValueError, match="^silent has nothing to say"):
         look(silent, photo)

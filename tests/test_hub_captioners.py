@@ -7,12 +7,17 @@ by `load`.
 import json
 import shutil
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    BlipImageProcessor,
+    BlipProcessor,
     GPT2Config,
+    PreTrainedTokenizerFast,
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
     ViTConfig,
@@ -281,7 +286,7 @@ def test_pickled_weights_are_refused_unless_asked_for(saved, tmp_path):
         ("config.json", {"decoder": {"model_type": "trocr"}}, "'trocr'; these can be read: gpt2,"),
         ("config.json", {"decoder": {"model_type": "bert"}}, "is_decoder and add_cross_attention"),
         ("config.json", {"encoder": {"model_type": "pvt"}}, "encoder 'pvt' is not supported"),
-        ("generation_config.json", {"repetition_penalty": 1.5}, "sets repetition_penalty"),
+        ("generation_config.json", {"repetition_penalty": 1.5}, "have repetition_penalty"),
         ("generation_config.json", {"eos_token_id": [0, 1]}, r"no single eos_token_id .*\[0, 1\]"),
         ("generation_config.json", {"decoder_start_token_id": 999}, "no single decoder_start"),
         ("generation_config.json", {"do_sample": True, "num_beams": 2}, "sampling with beams"),
@@ -355,7 +360,14 @@ def test_files_as_they_were_written_years_ago(saved, tmp_path):
     copy = shutil.copytree(saved[0], tmp_path / "copy")
     (copy / "generation_config.json").unlink()
     config = json.loads((copy / "config.json").read_text())
-    change(copy, "config.json", decoder=config["decoder"] | {"max_length": 11, "num_beams": 3})
+    defaults = {"repetition_penalty": 1.0, "diversity_penalty": 0.0, "num_beam_groups": 1}
+    defaults |= {
+        "typical_p": 1.0,
+        "encoder_no_repeat_ngram_size": 0,
+        "remove_invalid_values": False,
+    }
+    decoder = config["decoder"] | defaults | {"max_length": 11, "num_beams": 3}
+    change(copy, "config.json", decoder=decoder)
     old = {"feature_extractor_type": "ViTFeatureExtractor", "size": 32, "do_resize": True}
     (copy / "preprocessor_config.json").write_text(json.dumps(old))
     captioner = load(copy)
@@ -365,3 +377,62 @@ def test_files_as_they_were_written_years_ago(saved, tmp_path):
     assert captioner.options().num_beams == 3 and captioner.config.image_size == (32, 32)
     for captions, (_, *row) in zip(captioner.captions(PHOTOS), expected.tolist(), strict=True):
         assert list(captions[0].tokens) == row[: len(captions[0].tokens)]
+
+
+def test_two_at_once(tmp_path):
+    """transformers exchanges methods of its classes while it loads, and two loads at once leave
+    them exchanged."""
+    folders = [save(tmp_path / "a", *encoder_decoder()), save(tmp_path / "b", *blip())]
+    expected = [load(folder).caption(PHOTOS[0]).tokens for folder in folders]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(load, folders * 6))
+    assert [c.caption(PHOTOS[0]).tokens for c in found] == expected * 6
+
+
+def test_a_tokenizer_saved_after_training(tmp_path):
+    """With its padding and truncation still on: neither has to do with a sentence of one's own."""
+    model, tokenizer = encoder_decoder()
+    plain = load(save(tmp_path / "plain", model, tokenizer)).tokenizer.encode("A brown dog runs")
+    tokenizer.backend_tokenizer.enable_padding(length=16)
+    tokenizer.backend_tokenizer.enable_truncation(1)
+    folder = save(tmp_path / "saved", model, tokenizer)
+    assert '"Fixed"' in (folder / "tokenizer.json").read_text()
+    assert load(folder).tokenizer.encode("A brown dog runs") == plain
+
+
+def test_processor_and_start_token_as_others_save_them(tmp_path):
+    """BLIP's processor as one file; a captioner that only names the token that begins sentences."""
+    model, tokenizer = blip()
+    folder = save(tmp_path / "blip", model, tokenizer)
+    expected = load(folder).caption(PHOTOS[0]).tokens
+    (folder / "preprocessor_config.json").unlink()
+    image_processor = BlipImageProcessor(size={"height": 32, "width": 32})
+    BlipProcessor(image_processor, tokenizer).save_pretrained(folder)
+    assert not (folder / "preprocessor_config.json").exists()
+    assert load(folder).caption(PHOTOS[0]).tokens == expected
+    folder = save(tmp_path / "vit", *encoder_decoder("vit", "roberta"))
+    expected = load(folder).caption(PHOTOS[0]).tokens
+    change(folder, "config.json", decoder_start_token_id=None)
+    change(folder, "generation_config.json", decoder_start_token_id=None)
+    assert load(folder).caption(PHOTOS[0]).tokens == expected
+
+
+def test_tokenizers_that_cannot_be_read(tmp_path):
+    model, tokenizer = encoder_decoder()
+    folder = save(tmp_path / "large", model, tokenizer)
+    tokenizer.add_tokens([f"<more{i}>" for i in range(9)])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="its tokenizer has 309 tokens, its decoder 300"):
+        load(folder)
+    unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("\u2581a", -1.0), ("\u2581dog", -2.0)], 0))
+    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
+    PreTrainedTokenizerFast(tokenizer_object=unigram).save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="neither byte-level BPE nor WordPiece"):
+        load(folder)
+
+
+def test_siglip_without_its_head(tmp_path):
+    folder = save(tmp_path / "siglip", *encoder_decoder("siglip_vision_model"))
+    captioner = load(folder)
+    shown = captioner.explain(PHOTOS[0], captioner.caption(PHOTOS[0]), methods=["rollout"])
+    assert shown.attention.rollout.shape == (16, 16)

@@ -317,6 +317,13 @@ def test_colours_of_another_profile_become_those_of_a_screen(mode):
     assert np.abs(found - GREEN).max() < 12
 
 
+def test_a_transparent_colour_is_transparent_whatever_the_profile():
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), BLUE)
+    found = pixels(load_image(encoded(image, transparency=RED, icc_profile=exchanged_profile())))
+    assert found[0][0] == WHITE and found[0][1] != WHITE
+
+
 @pytest.mark.parametrize("profile", [b"nothing", exchanged_profile()[:200]])
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA"])
 def test_a_profile_that_cannot_be_used_costs_nothing(profile, mode):
@@ -374,7 +381,7 @@ def test_limits_are_seen_before_decoding(monkeypatch, tmp_path):
     assert "large.png: larger than 1 MB" in problem(tmp_path / "large.png")
     monkeypatch.setattr(images, "MAX_SIDE", 5000)
     slow = b"qoif" + struct.pack(">IIBB", 3000, 3000, 3, 0) + bytes(100)
-    assert "takes too long in the format QOI" in problem(slow)
+    assert "too many for the format QOI" in problem(slow)
 
 
 def test_find_images_in_a_folder(tmp_path):

@@ -57,7 +57,7 @@ class Captioners:
             place = name
         with self._lock:
             loading = self._loading.setdefault(name, Lock())
-        with loading:  # who asks for another captioner need not wait
+        with loading:  # who asks for one that is there need not wait
             with self._lock:
                 if name in self._loaded:
                     self._loaded.move_to_end(name)
