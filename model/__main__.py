@@ -1,6 +1,7 @@
 """The command line: `python -m model caption|explain|compare|info`."""
 
 import argparse
+import io
 import itertools
 import json
 import sys
@@ -158,7 +159,8 @@ def caption(settings: argparse.Namespace) -> int:
     if settings.resume and (settings.output == "-" or form == "text"):
         raise ValueError("--resume needs --output FILE and --format jsonl or csv")
     there = settings.resume and Path(settings.output).exists()
-    done = captioned(Path(settings.output), form) if there else set()
+    counted = captioned(Path(settings.output), form) if there else {}
+    done = {image for image, count in counted.items() if count >= settings.num_captions}
     captioner = _load(settings.checkpoint, settings)
     captioner.options(**options)  # complains before any photo is read
     failed = False
@@ -170,14 +172,20 @@ def caption(settings: argparse.Namespace) -> int:
                 csv_writer, heading=not (there and Path(settings.output).stat().st_size)
             ),
         }
-        write = writers[form](file)
+        lines = io.StringIO()
+        write = writers[form](lines)
         for path, captions in _captioned(captioner, settings, options, done):
             if isinstance(captions, Exception):
                 failed = True
                 _complain(captions)
             for record in records(str(path), captions, captioner.name):
                 write(record)
+            # all of a photo's lines at once: --resume may rely on it
+            file.write(lines.getvalue())
             file.flush()
+            lines.seek(0)
+            lines.truncate()
+        file.write(lines.getvalue())  # a heading, where there was no photo
     return int(failed)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -59,9 +60,8 @@ def csv_writer(file: TextIO, heading: bool = True) -> Callable[[dict], None]:
     return write
 
 
-def captioned(path: Path, format: str) -> set[str]:
-    """The images whose captions a file of records (format "jsonl" or "csv") holds; those whose
-    record is an error have none.
+def captioned(path: Path, format: str) -> Counter[str]:
+    """How many captions a file of records (format "jsonl" or "csv") holds for each image; an error is none.
 
     A last line that was cut off, as when the writing program was killed, is taken from the file.
     Raises ValueError for a file of something else.
@@ -80,7 +80,7 @@ def captioned(path: Path, format: str) -> set[str]:
             if heading != CSV_HEADING:
                 raise ValueError("another heading")
             records = [dict(zip(heading, row, strict=True)) for row in rows]
-        images = {record["image"] for record in records if not record.get("error")}
+        images = Counter(record["image"] for record in records if not record.get("error"))
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ValueError(
             f"{path}: not captions as {format}, so they cannot be gone on with; "

@@ -131,6 +131,9 @@ def test_resume_does_only_the_rest(run, photos, checkpoint, tmp_path, form, monk
     assert "b.jpg" in found[place] and "not an image" not in found[place]
     assert run(*command, "--output", output, "--resume")[0] == 0 and len(loaded) == 3
     assert run(*command, "--output", tmp_path / "new", "--resume")[0] == 0  # nothing there yet
+    loaded.clear()  # one caption is not two
+    assert run(*command, "--output", output, "--resume", "--num-captions", 2)[0] == 0
+    assert len(loaded) == 4
     for other in ("a, b\n", "notes without an end", "{}\n", "[1]\n{", lines[1] + "notes"):
         if form == "csv" and other.endswith("notes"):
             other = "image\nnotes"

@@ -53,9 +53,6 @@ def logged(kind: str, captioners: Captioners, given: tuple[Any, ...]) -> Iterato
     except gr.Error:  # a line that says what the visitor can do
         outcome = "refused"
         raise
-    except GeneratorExit:
-        outcome = "cancelled"
-        raise
     except Exception as error:
         number = secrets.token_hex(4)
         outcome = f"failed, {number}"
@@ -63,6 +60,9 @@ def logged(kind: str, captioners: Captioners, given: tuple[Any, ...]) -> Iterato
         raise complaint(
             f"Something went wrong here, not with you ({number}). Try again."
         ) from error
+    except BaseException:  # the visitor has left, or the program ends
+        outcome = "cancelled"
+        raise
     finally:
         photo = next((x for x in given if isinstance(x, Image.Image)), None)
         size = f"{photo.width} × {photo.height}" if photo else "no photo"
