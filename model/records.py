@@ -61,7 +61,8 @@ def csv_writer(file: TextIO, heading: bool = True) -> Callable[[dict], None]:
 
 
 def captioned(path: Path, format: str) -> Counter[str]:
-    """How many captions a file of records (format "jsonl" or "csv") holds for each image; an error is none.
+    """How many captions a file of records (format "jsonl" or "csv") holds for each image; an error
+    is none.
 
     A last line that was cut off, as when the writing program was killed, is taken from the file.
     Raises ValueError for a file of something else.
