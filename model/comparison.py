@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from model.attention_maps import DEFAULT_METHOD, METHODS
 from model.captioner import Captioner
 from model.explanation import Explanation
 from model.tokenizer import PUNCTUATION
@@ -47,7 +46,7 @@ class Side:
         return f"{self.seconds:.2f} s, {self.probability:.0%} likely a word"
 
 
-def look(captioner: Captioner, photo: Image.Image, method: str = DEFAULT_METHOD) -> Side:
+def look(captioner: Captioner, photo: Image.Image) -> Side:
     """Caption a photo and explain the caption; raises ValueError for a caption without words."""
     # the first pass through a network takes longer than others
     captioner.caption(captioner.encoder.grey_features()[0], max_length=1, min_length=0)
@@ -57,9 +56,8 @@ def look(captioner: Captioner, photo: Image.Image, method: str = DEFAULT_METHOD)
     seconds = time.perf_counter() - begun
     if not caption.words:
         raise ValueError(f"{captioner.name} has nothing to say about this photo")
-    image = photo if METHODS[method].needs_photo else features
-    explanation = captioner.explain(image, caption, methods=[method])
-    return Side(captioner.name, explanation, explanation.heatmaps(method), seconds)
+    explanation = captioner.explain(features, caption)
+    return Side(captioner.name, explanation, explanation.heatmaps(), seconds)
 
 
 def shared_words(sides: Sequence[Side]) -> list[list[int]]:

@@ -23,8 +23,8 @@ PREFIX_TOKENS = {
     "swin": lambda config: 0,
 }
 # These have one position embedding a patch and stretch it to other sizes only when asked to.
-STRETCH_WHEN_ASKED = {"vit", "deit", "clip_vision_model", "siglip_vision_model"}
-STRETCH_WHEN_ASKED |= {"blip_vision_model"}
+STRETCH_WHEN_ASKED = {"vit", "deit"}
+STRETCH_WHEN_ASKED |= {"clip_vision_model", "siglip_vision_model", "blip_vision_model"}
 WHOLE = {  # where no patch can be left out, and why
     "dinov3_vit": "positions enter in every layer",
     "beit": "positions enter in every layer",

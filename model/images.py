@@ -234,16 +234,12 @@ def _in_srgb(image: Image.Image) -> Image.Image:
         return image
     try:
         found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        changed = ImageCms.profileToProfile(
-            image, found, ImageCms.createProfile("sRGB"), outputMode=_SRGB_MODES[image.mode]
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        return ImageCms.profileToProfile(
+            image, found, ImageCms.createProfile("sRGB"), outputMode=mode
         )
     except (ImageCms.PyCMSError, OSError):
         return image
-    changed.info = {k: v for k, v in image.info.items() if k != "icc_profile"}
-    return changed
-
-
-_SRGB_MODES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -35,9 +35,10 @@ FOLLOWED |= {"max_new_tokens", "no_repeat_ngram_size", "do_sample", "temperature
 # and those that choose no words
 HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "use_cache"}
 HARMLESS |= {"output_attentions", "output_hidden_states", "return_dict_in_generate"}
+HARMLESS |= {"transformers_version", "_from_model_config", "num_return_sequences", "output_scores"}
+# and those that are off at 1; all others are at 0
 OFF_AT_ONE = {"repetition_penalty", "num_beam_groups", "typical_p", "guidance_scale"}
 OFF_AT_ONE |= {"encoder_repetition_penalty"}
-HARMLESS |= {"transformers_version", "_from_model_config", "num_return_sequences", "output_scores"}
 
 
 @contextmanager
