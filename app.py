@@ -5,11 +5,19 @@ CAPTIONLENS_CHECKPOINT to a folder or a hub id (or several, with commas between)
 """
 
 import logging
+import os
+import signal
 import sys
 
-from model import CheckpointError
-from ui.captioners import Captioners
-from ui.page import CSS, build, theme
+# gradio sums up its last requests, 10,000 of them, after each one
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
+
+from starlette.routing import Route  # noqa: E402
+
+from model import CheckpointError  # noqa: E402
+from ui.captioners import Captioners  # noqa: E402
+from ui.page import CSS, build, theme  # noqa: E402
+from ui.service import check_upload_folder, finish, health, no_room  # noqa: E402
 
 # a line for each request, among what gradio prints
 log = logging.getLogger("captionlens")
@@ -19,10 +27,21 @@ log.handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
 try:
     captioners = Captioners()
     captioners.get()  # the first one is there before the first visitor is
-except CheckpointError as error:
+    check_upload_folder()
+except (CheckpointError, OSError) as error:
     sys.exit(f"error: {error}")
 demo = build(captioners).queue(max_size=32)
 
 if __name__ == "__main__":
-    # a zip of photos may be that large; each photo in it may not
-    demo.launch(theme=theme(), css=CSS, max_file_size="100mb", run_history=False)
+    signal.signal(signal.SIGTERM, finish(demo))
+    demo.launch(
+        theme=theme(),
+        css=CSS,
+        max_file_size="100mb",  # a zip of photos may be that large; each photo in it may not
+        state_session_capacity=500,  # visitors whose lesson or table is kept, half a megabyte each
+        run_history=False,
+        app_kwargs={
+            "routes": [Route("/health", health)],
+            "exception_handlers": {OSError: no_room},
+        },
+    )

@@ -1,7 +1,7 @@
 """The captioner as one thing: encoder, decoder, tokenizer and preprocessing load, save and run
 together, in the layout of a model on the hub."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +216,22 @@ class Captioner(nn.Module):
         return self.captions([image], prefix=prefix, **options)[0][0]
 
     def captions(
-        self, images: Sequence[Any] | Tensor, *, prefix: str = "", **options: Any
+        self,
+        images: Sequence[Any] | Tensor,
+        *,
+        prefix: str = "",
+        on_step: Callable[[], object] | None = None,
+        **options: Any,
     ) -> list[list[Caption]]:
-        """For each image of a batch its `num_captions` captions, best first."""
+        """For each image of a batch its `num_captions` captions, best first.
+
+        on_step: called after every token; what it raises ends the search.
+        """
         if not len(images):
             return []
-        *_, results = self._generate(images, prefix, **options)
+        for results in self._generate(images, prefix, **options):  # noqa: B007 (the last is used)
+            if on_step:
+                on_step()
         return [[self._caption(h) for h in image] for image in results]
 
     def stream(self, image: Any, *, prefix: str = "", **options: Any) -> Iterator[Caption]:
@@ -251,17 +261,23 @@ class Captioner(nn.Module):
         return alternatives(self, self._features([image])[0], caption, count)
 
     def explain(
-        self, image: Any, caption: Caption | str, *, methods: Sequence[str] = (DEFAULT_METHOD,)
+        self,
+        image: Any,
+        caption: Caption | str,
+        *,
+        methods: Sequence[str] = (DEFAULT_METHOD,),
+        on_step: Callable[[], object] | None = None,
     ) -> Explanation:
         """Where each word of a caption, or of any sentence, looked, and how likely it is.
 
         methods: of `attention_maps.METHODS`; the explanation holds what these need. "rollout",
             "gradient-rollout" and "occlusion" need the photo, not its features, and "occlusion"
             takes seconds.
+        on_step: called after every pass of the encoder; what it raises ends the work.
 
         Raises ValueError for a sentence without words or too long, or an unknown method.
         """
-        return explain(self, image, caption, methods)
+        return explain(self, image, caption, methods, on_step or (lambda: None))
 
     def _features(self, images: Sequence[Any] | Tensor) -> Tensor:
         if isinstance(images, Tensor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,11 @@ def same_for_all(maps: Sequence[np.ndarray]) -> str | None:
 
 
 def explain(
-    captioner: Captioner, image: Any, caption: Caption | str, methods: Sequence[str]
+    captioner: Captioner,
+    image: Any,
+    caption: Caption | str,
+    methods: Sequence[str],
+    on_step: Callable[[], object],
 ) -> Explanation:
     """See `Captioner.explain`."""
     chosen = [METHODS[check_method(name)] for name in methods]
@@ -107,12 +111,13 @@ def explain(
             rollout = rollout_matrix([layer[0].float().cpu().numpy() for layer in layers])
         elif features is None:
             features = captioner.encoder(pixels)
+    on_step()
     log_probabilities, weights, gradients = _replay(captioner, features, tokens)
     with torch.inference_mode():
         grey = captioner.encoder.grey_features()
         blind = token_log_probabilities(captioner, grey, tokens)[0]
         if "occlusion" in needs:
-            occlusion = _occlusion(captioner, pixels, tokens, log_probabilities)
+            occlusion = _occlusion(captioner, pixels, tokens, log_probabilities, on_step)
     gained = (log_probabilities - blind).tolist()
     return Explanation(
         text=" ".join(word.text for word in words),
@@ -186,7 +191,11 @@ def _replay(
 
 
 def _occlusion(
-    captioner: Captioner, pixels: Tensor, tokens: list[int], whole: Tensor
+    captioner: Captioner,
+    pixels: Tensor,
+    tokens: list[int],
+    whole: Tensor,
+    on_step: Callable[[], object],
 ) -> np.ndarray:
     """The mean fall of each token's log-probability over the windows that hide a patch.
 
@@ -207,6 +216,7 @@ def _occlusion(
     for some in seen.to(pixels.device).split(AT_ONCE):
         features = captioner.encoder(pixels.expand(len(some), -1, -1, -1), some)
         falls.append(whole - token_log_probabilities(captioner, features, tokens))
+        on_step()
     fall = torch.cat(falls).cpu().numpy()  # (windows, tokens)
     total = np.einsum("wt,wij->tij", fall, hidden)
     return (total / hidden.sum(axis=0)).astype(np.float32)

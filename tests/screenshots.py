@@ -4,19 +4,14 @@ The shipped captioner, photos of `assets/examples`, every tab at two widths, int
 `assets/screenshots/`.
 """
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
+import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 from tests.conftest import CHROMIUM, FLAGS
+from tests.serving import ROOT, served
 
-ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "assets" / "screenshots"
 PHOTO = ROOT / "assets" / "examples" / "photographer.jpg"
 WIDTHS = {"desktop": (1180, 820), "phone": (390, 844)}
@@ -53,24 +48,7 @@ def lesson(page: Page) -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    environment = {
-        **os.environ,
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "CAPTIONLENS_CHECKPOINT": "",
-    }
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment)
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(address, timeout=5)
-                break
-            except OSError:
-                time.sleep(0.2)
+    with tempfile.TemporaryDirectory() as temporary, served(Path(temporary)) as app:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             for size, (width, height) in WIDTHS.items():
@@ -78,7 +56,7 @@ def main() -> None:
                     # the tabs are chosen at full width: on a phone some wait behind a button
                     page = browser.new_page(viewport={"width": 1180, "height": height})
                     page.set_default_timeout(120_000)
-                    page.goto(address)
+                    page.goto(app.address)
                     page.wait_for_selector("input[type=file]", state="attached")
                     tab(page)
                     page.set_viewport_size({"width": width, "height": height})
@@ -88,9 +66,6 @@ def main() -> None:
                     print(path.relative_to(ROOT))
                     page.close()
             browser.close()
-    finally:
-        app.terminate()
-        app.wait(20)
 
 
 if __name__ == "__main__":

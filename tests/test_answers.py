@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ui.answers import answers
-from ui.photos import complaint
+from ui.complaints import complaint
 
 CAPTIONERS = types.SimpleNamespace(names=["shipped", "other"])
 PHOTO = Image.new("RGB", (30, 20))

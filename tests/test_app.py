@@ -3,24 +3,17 @@
 import base64
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from model import load
+from tests.serving import served
 from tests.tiny import draw_photo, tiny_captioner
 from ui.photos import data_url
 
-ROOT = Path(__file__).parent.parent
 WORDS = "#caption-lens .word"
 DONE = "#caption-lens .lens[data-state=done]:not(.busy)"
 
@@ -36,40 +29,10 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(checkpoint, tmp_path_factory):
-    """The app, started as people start it."""
-    folder = tmp_path_factory.mktemp("app")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "CAPTIONLENS_CHECKPOINT": str(checkpoint),
-        "GRADIO_SERVER_PORT": str(port),
-        "GRADIO_TEMP_DIR": str(folder / "uploads"),
-        "GRADIO_MCP_SERVER": str(find_spec("mcp") is not None),
-    }
-    log = (folder / "log").open("w+")
-    app = subprocess.Popen(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(address, timeout=5)
-                break
-            except OSError:
-                log.seek(0)
-                assert app.poll() is None and time.monotonic() < deadline, log.read()
-                time.sleep(0.2)
-        yield address
-        log.seek(0)
-        assert "Traceback" not in log.read()
-    finally:
-        app.terminate()
-        app.wait(20)
-        log.close()
+    with_tools = str(find_spec("mcp") is not None)
+    with served(tmp_path_factory.mktemp("app"), checkpoint, GRADIO_MCP_SERVER=with_tools) as app:
+        yield app.address
+        assert "Traceback" not in app.log.read_text()
 
 
 class Visit:
@@ -294,16 +257,6 @@ def test_a_model_that_cannot_be_had(page, tmp_path):
     draw_photo().save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     assert wait_for_caption(page), "the one before is back"
-
-
-def test_a_bad_checkpoint_is_one_line(tmp_path):
-    environment = {**os.environ, "CAPTIONLENS_CHECKPOINT": str(tmp_path / "none")}
-    done = subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("none: no such checkpoint folder")
-    assert "Traceback" not in done.stderr
 
 
 def test_taking_the_photo_away_clears_the_page(page, tmp_path):

@@ -18,7 +18,8 @@ from model.records import explanation_record
 from ui import lens
 from ui.answers import answers
 from ui.captioners import Captioners
-from ui.photos import complaint
+from ui.complaints import complaint
+from ui.visitor import still_wanted
 
 MAX_BEAMS = 10
 DOWNLOAD = """(file) => {
@@ -29,6 +30,9 @@ DOWNLOAD = """(file) => {
 }"""
 # A toast says what went wrong; the usual progress would also stamp "Error" on each output.
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Answers that need the processor take turns, two at a time: two cores are busy with one, and a
+# slow one alone does not hold up the rest.
+TURNS: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "turns"}
 
 
 def beams_slider(captioners: Captioners) -> gr.Slider:
@@ -90,7 +94,8 @@ def save(captioner: Captioner, photo: Image.Image, asked: dict[str, Any]) -> dic
     with one_line():
         wanted = _checked(asked)
         method, layer, head = wanted["method"], wanted["layer"], wanted["head"]
-        explanation = captioner.explain(photo, str(asked.get("text") or ""), methods=[method])
+        text = str(asked.get("text") or "")
+        explanation = captioner.explain(photo, text, methods=[method], on_step=still_wanted)
         maps = explanation.heatmaps(method, layer=layer, head=head)
     about = {"text": explanation.text, **wanted, "checkpoint": captioner.name}
     if asked.get("kind") == "json":
@@ -135,8 +140,8 @@ def wire(
         return save(captioner, needed(picture), asked)
 
     file = gr.JSON(visible=False)
-    asked = shown.explain(on_explain, [photo, model], [shown], **QUIET)
-    saved = shown.save(on_save, [photo, model], [file], **QUIET)
+    asked = shown.explain(on_explain, [photo, model], [shown], **QUIET, **TURNS)
+    saved = shown.save(on_save, [photo, model], [file], **QUIET, **TURNS)
     saved.success(None, [file], None, js=DOWNLOAD, api_visibility="private")
     for event in (asked, saved):
         event.failure(None, None, None, js=failed(shown), api_visibility="private")

@@ -16,15 +16,20 @@ import gradio as gr
 from PIL import Image
 
 from ui.captioners import Captioners
+from ui.complaints import complaint
 from ui.gpu import on_gpu
-from ui.photos import complaint
+from ui.service import check_open
+from ui.visitor import MAX_SECONDS, VISITOR, Left, Visitor
 
 log = logging.getLogger("captionlens")
 
 
-def answers(captioners: Captioners) -> Callable[[Callable], Callable]:
+def answers(captioners: Captioners, seconds: float = MAX_SECONDS) -> Callable[[Callable], Callable]:
     """Decorates what answers a request. What goes wrong on our side reaches the visitor as one line
-    with a number, which stands beside the trace in the log."""
+    with a number, which stands beside the trace in the log.
+
+    seconds: that an answer in steps may take; what answers at once asks `visitor.still_wanted`.
+    """
 
     def decorate(handler: Callable) -> Callable:
         run, kind = on_gpu(handler), f"{handler.__module__.removeprefix('ui.')}.{handler.__name__}"
@@ -32,12 +37,24 @@ def answers(captioners: Captioners) -> Callable[[Callable], Callable]:
         @functools.wraps(handler)
         def answer(*given, **named):
             with logged(kind, captioners, (*given, *named.values())):
+                check_open()
+                VISITOR.set(Visitor(seconds))
                 return run(*given, **named)
 
         @functools.wraps(handler)
         def answer_in_steps(*given, **named):
             with logged(kind, captioners, (*given, *named.values())):
-                yield from run(*given, **named)
+                check_open()
+                visitor = Visitor(seconds)
+                steps = run(*given, **named)
+                while True:
+                    VISITOR.set(visitor)  # anew: gradio may take each step in another thread
+                    try:
+                        step = next(steps)
+                    except StopIteration:
+                        return
+                    yield step
+                    visitor.check()
 
         return answer_in_steps if inspect.isgeneratorfunction(handler) else answer
 
@@ -50,6 +67,9 @@ def logged(kind: str, captioners: Captioners, given: tuple[Any, ...]) -> Iterato
     begun, outcome = time.perf_counter(), "done"
     try:
         yield
+    except Left:
+        outcome = "cancelled"
+        raise
     except gr.Error:  # a line that says what the visitor can do
         outcome = "refused"
         raise

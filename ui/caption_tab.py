@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import Captioner, CheckpointError
 from ui import lens
-from ui.actions import QUIET, beams_slider, failed, needed, wire
+from ui.actions import QUIET, TURNS, beams_slider, failed, needed, wire
 from ui.answers import answers
 from ui.captioners import SHIPPED_NAME, Captioners
 from ui.photos import examples, photo_input
@@ -132,9 +132,11 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
     options = [search, num_beams, num_captions, temperature]
     inputs = [photo, model, prefix, *options]
     # A photo that comes while a caption is being written has its turn afterwards.
-    quiet = {**QUIET, "trigger_mode": "always_last", "js": TO_THE_TOP}
+    quiet = {**QUIET, **TURNS, "trigger_mode": "always_last", "js": TO_THE_TOP}
     asked = wire(shown, photo, model, captioners, continues=True)
-    went_on = shown.go_on(go_on, [photo, model, *options], [shown], cancels=[asked], **QUIET)
+    went_on = shown.go_on(
+        go_on, [photo, model, *options], [shown], cancels=[asked], **QUIET, **TURNS
+    )
     pressed = button.click(run, inputs, [shown], cancels=[asked, went_on], **quiet)
     # what is still being said of the photo before is of no use any more
     old = [asked, went_on, pressed]

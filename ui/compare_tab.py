@@ -9,10 +9,11 @@ from PIL import Image
 from model.comparison import Side, look, words_to_show
 from model.figures import overlay
 from model.images import fit
-from ui.actions import QUIET, chosen, needed, one_line
+from ui.actions import QUIET, TURNS, chosen, needed, one_line
 from ui.answers import answers
 from ui.captioners import Captioners
-from ui.photos import complaint, data_url, examples, photo_input
+from ui.complaints import complaint
+from ui.photos import data_url, examples, photo_input
 
 SAY = "Choose a photo and a second model. What both say appears here, side by side."
 SIDE = 320  # pixels of a map's longer side
@@ -56,7 +57,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
                 sides.append(look(chosen(captioners, name), picture))
         yield side_by_side(picture, sides)
 
-    asked = button.click(run, [photo, model, other], [shown], **QUIET)
+    asked = button.click(run, [photo, model, other], [shown], **QUIET, **TURNS)
     asked.failure(lambda: _say(SAY), None, [shown], api_visibility="private")
     for listen in (photo.input, photo.clear):  # what is shown is of the photo before
         listen(lambda: _say(SAY), None, [shown], cancels=[asked], api_visibility="private")

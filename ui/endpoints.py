@@ -8,14 +8,18 @@ from PIL import Image
 
 from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.records import explanation_record
-from ui.actions import MAX_BEAMS, chosen, one_line
+from ui.actions import MAX_BEAMS, TURNS, chosen, one_line
 from ui.answers import answers
 from ui.captioners import Captioners
-from ui.photos import complaint, photo_input
+from ui.complaints import complaint
+from ui.photos import photo_input
+from ui.together import BATCH, Together
+from ui.visitor import still_wanted, visitor
 
 
 def add_endpoints(captioners: Captioners) -> None:
     """Add the endpoints to the page that is being built."""
+    together = Together()
 
     @answers(captioners)
     def caption(photo: Image.Image | None, num_beams: float = 0, model: str = "") -> str:
@@ -30,7 +34,7 @@ def add_endpoints(captioners: Captioners) -> None:
             raise complaint("Give a photo.")
         options = {"num_beams": int(num_beams)} if num_beams else {}
         with one_line():
-            return chosen(captioners, model).caption(photo, **options).text
+            return together.caption(chosen(captioners, model), photo, visitor(), **options).text
 
     @answers(captioners)
     def explain(
@@ -52,8 +56,8 @@ def add_endpoints(captioners: Captioners) -> None:
             check_method(method)
             # encoded once for the caption and its maps, where the method allows
             image = photo if METHODS[method].needs_photo else captioner.encode([photo])[0]
-            said = text.strip() or captioner.caption(image)
-            explanation = captioner.explain(image, said, methods=[method])
+            said = text.strip() or captioner.captions([image], on_step=still_wanted)[0][0]
+            explanation = captioner.explain(image, said, methods=[method], on_step=still_wanted)
             maps = explanation.heatmaps(method)
         about = {"text": explanation.text, "method": method, "checkpoint": captioner.name}
         return explanation_record(explanation, maps, about)
@@ -63,5 +67,11 @@ def add_endpoints(captioners: Captioners) -> None:
         num_beams = gr.Number(0, minimum=0, maximum=MAX_BEAMS)
         text, method, model = gr.Textbox(""), gr.Textbox(DEFAULT_METHOD), gr.Textbox("")
         button = gr.Button()
-        button.click(caption, [photo, num_beams, model], gr.Textbox(), api_name="caption")
-        button.click(explain, [photo, text, method, model], gr.JSON(), api_name="explain")
+        button.click(
+            caption,
+            [photo, num_beams, model],
+            gr.Textbox(),
+            api_name="caption",
+            concurrency_limit=2 * BATCH,  # while one batch is written, the next one gathers
+        )
+        button.click(explain, [photo, text, method, model], gr.JSON(), api_name="explain", **TURNS)

@@ -5,7 +5,7 @@ from PIL import Image
 
 from model.explanation import read_sentence
 from ui import lens
-from ui.actions import QUIET, chosen, explain, failed, needed, one_line, wire
+from ui.actions import QUIET, TURNS, chosen, explain, failed, needed, one_line, wire
 from ui.answers import answers
 from ui.captioners import Captioners
 from ui.photos import photo_input
@@ -42,7 +42,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.Text
 
     events = [wire(shown, photo, model, captioners, continues=False)]
     for listen in (button.click, sentence.submit):
-        asked = listen(run, [photo, sentence, model], [shown], **QUIET)
+        asked = listen(run, [photo, sentence, model], [shown], **QUIET, **TURNS)
         asked.failure(None, None, None, js=failed(shown), api_visibility="private")
         events.append(asked)
     # the maps are of the photo before

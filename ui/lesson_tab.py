@@ -13,12 +13,13 @@ from model import Caption
 from model.decoder import TextDecoder
 from model.images import fit
 from model.lesson import caption_unseeing, opening, steps
-from ui.actions import QUIET, chosen
+from ui.actions import QUIET, TURNS, chosen
 from ui.answers import answers
 from ui.captioners import Captioners
+from ui.complaints import complaint
 from ui.lesson_pictures import place
 from ui.lesson_sections import ELSEWHERE, INTRO, sections, unseeing
-from ui.photos import complaint, examples, photo_input
+from ui.photos import examples, photo_input
 
 SIDE = 480  # pixels of the photo's longer side in the lesson's pictures
 SAY = "Choose a photo, and the lesson begins."
@@ -142,7 +143,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
         return show(captioners, current, word, layer, head)
 
     # what is asked for in the meantime has its turn afterwards
-    quiet = QUIET | {"trigger_mode": "always_last"}
+    quiet = QUIET | TURNS | {"trigger_mode": "always_last"}
     opened = [lesson, word, layer, head, blind, told, *cards]
     # `change`, not `input`: an example or the page itself may bring the photo
     begun = photo.change(on_photo, [lesson, photo, model], opened, **quiet)

@@ -16,9 +16,11 @@ from model import Captioner
 from model.images import ImageError
 from model.records import csv_writer, jsonl_writer, records
 from ui.actions import MAX_BEAMS, QUIET, beams_slider, chosen, one_line
+from ui.addresses import receive
 from ui.answers import answers
 from ui.captioners import Captioners
-from ui.photos import complaint, data_url
+from ui.complaints import complaint
+from ui.photos import data_url
 from ui.uploads import (
     MAX_PHOTO_BYTES,
     MAX_PHOTOS,
@@ -30,6 +32,7 @@ from ui.uploads import (
     read_uploads,
 )
 
+MAX_SECONDS = 1800.0  # for all of a visitor's photos
 BATCH = 8  # photos whose captions are written together: a third of the work of one by one
 THUMBNAIL_SIDE = 96  # pixels; shown at half of it, for sharp screens
 # A browser knows what is an image by its own list, which may lack some that we can open
@@ -186,7 +189,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         hidden = gr.update(visible=False)
         return [None, status("Waiting for a turn …"), [], *shown(stop), hidden, hidden]
 
-    @answers(captioners)
+    @answers(captioners, MAX_SECONDS)
     def run(uploads: list[Upload], num_beams: float, name: str | None):
         """Write the captions, a batch at a time."""
         captioner = chosen(captioners, name)
@@ -221,7 +224,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         ended(finish, [job], ends, **QUIET)
     stop.click(finish, [job], ends, cancels=[running], **QUIET)
 
-    @answers(captioners)
+    @answers(captioners, MAX_SECONDS)
     def caption_many(
         files: list[Upload], num_beams: float = 0, model: str = ""
     ) -> Iterator[list[dict[str, Any]]]:
@@ -259,4 +262,5 @@ def _many_files() -> gr.File:
         height=220,
     )
     files.preprocess = read_uploads
+    receive(files)
     return files

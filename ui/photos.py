@@ -10,7 +10,9 @@ from gradio.events import Dependency
 from PIL import Image, ImageOps
 
 from model.images import fit, load_image
-from ui.uploads import check_size
+from ui.addresses import receive
+from ui.complaints import complaint
+from ui.uploads import GONE, check_size
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
 SHOWN_SIDE = 768  # pixels: photos are brought to this for display
@@ -21,6 +23,7 @@ def photo_input(label: str = "Photo") -> gr.Image:
     photo = gr.Image(label=label, sources=["upload", "clipboard", "webcam"], height=300)
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
     photo.preprocess = read_upload
+    receive(photo)
     return photo
 
 
@@ -58,18 +61,17 @@ def read_upload(payload) -> Image.Image | None:
             content = base64.b64decode(payload.url.partition(",")[2])
             check_size("image", len(content))
             return load_image(content)
+        if not payload.path:
+            raise ValueError("Give a file, or the address of one.")
         check_size("image", Path(payload.path).stat().st_size)
         return load_image(payload.path)
+    except FileNotFoundError:
+        raise complaint(GONE) from None
     except ValueError as error:  # ImageError, or base64 that is none
         # the visitor knows the photo by its own name, not by that of our copy
         name = payload.orig_name or "This photo"
         problem = str(error).removeprefix(f"{payload.path}: ").removeprefix("image: ")
         raise complaint(f"{name}: {problem}") from None
-
-
-def complaint(message: object) -> gr.Error:
-    """What a visitor is told in a toast. It shows HTML, and names in it may be a visitor's own."""
-    return gr.Error(html.escape(str(message), quote=False), print_exception=False)
 
 
 def shown(photo: Image.Image) -> Image.Image:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from model.images import ImageError, load_image
 
+GONE = "It is not here any more: files are kept for an hour. Add it again."
 MAX_PHOTOS = 500
 MEGABYTE = 2**20
 MAX_PHOTO_BYTES = 20 * MEGABYTE
@@ -84,8 +85,11 @@ def _fail(error: ImageError) -> bytes:
 
 def _read_file(upload: Upload) -> bytes:
     file = Path(upload.path)
-    check_size(upload.name, file.stat().st_size)
-    return file.read_bytes()
+    try:
+        check_size(upload.name, file.stat().st_size)
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{upload.name}: {GONE}") from None
 
 
 def check_size(name: str, size: int) -> None:

@@ -22,6 +22,7 @@ from model.attention_maps import DEFAULT_METHOD, METHODS, image_share
 from model.caption import CaptionWord
 from model.explanation import same_for_all
 from ui.photos import data_url, shown
+from ui.visitor import still_wanted
 
 FOLDER = Path(__file__).parent
 METHOD_TEXTS = {
@@ -79,7 +80,7 @@ def reading(
     if features is None:
         features = captioner.encode([photo])[0]
     image = photo if METHODS[method].needs_photo else features
-    explanation = captioner.explain(image, caption, methods=[method])
+    explanation = captioner.explain(image, caption, methods=[method], on_step=still_wanted)
     maps = np.stack(explanation.heatmaps(method, layer=layer, head=head))
     peaks = maps.max(axis=(1, 2))
     scaled = np.uint8(np.rint(255 * maps / np.maximum(peaks, 1e-12)[:, None, None]))

@@ -1,0 +1,117 @@
+"""Captions of visitors who ask at the same time: each gets the one of its own photo."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from tests.tiny import draw_photo, tiny_captioner
+from ui.together import BATCH, Together
+from ui.visitor import Left, TooSlow, Visitor
+
+PHOTOS = [draw_photo(colour=(i * 20, 255 - i * 20, 90)) for i in range(12)]
+
+
+@pytest.fixture(scope="module")
+def captioner():
+    return tiny_captioner()
+
+
+class Gate:
+    """Holds up the first batch, so that others gather behind it; notes all batches."""
+
+    def __init__(self, captioner, monkeypatch):
+        self.open, self.entered, self.sizes = Event(), Event(), []
+        write = captioner.captions
+
+        def captions(photos, **options):
+            self.sizes.append(len(photos))
+            self.entered.set()
+            assert self.open.wait(60)
+            return write(photos, **options)
+
+        monkeypatch.setattr(captioner, "captions", captions)
+
+
+def ask_all(together, captioner, gate, photos, visitors=None, options=None):
+    """One that is held up, then all the others behind it; their captions or troubles."""
+    visitors = visitors or [Visitor() for _ in photos]
+    options = options or [{}] * len(photos)
+
+    def ask(photo, visitor, chosen):
+        try:
+            return together.caption(captioner, photo, visitor, **chosen).text
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(photos)) as pool:
+        asked = [pool.submit(ask, photos[0], visitors[0], options[0])]
+        assert gate.entered.wait(60)
+        for photo, visitor, chosen in zip(photos[1:], visitors[1:], options[1:], strict=True):
+            before = len(together._waiting)
+            asked.append(pool.submit(ask, photo, visitor, chosen))
+            while len(together._waiting) == before:
+                pass
+        gate.open.set()
+        return [answer.result(60) for answer in asked]
+
+
+def test_everyone_gets_their_own_caption_in_batches(captioner, monkeypatch):
+    expected = [captioner.caption(photo).text for photo in PHOTOS]
+    assert len(set(expected)) > 3
+    gate = Gate(captioner, monkeypatch)
+    assert ask_all(Together(), captioner, gate, PHOTOS) == expected
+    assert gate.sizes == [1, BATCH, len(PHOTOS) - 1 - BATCH]
+
+
+def test_batches_are_of_equal_wishes(captioner, monkeypatch):
+    options = [{}, {"num_beams": 1}, {"num_beams": 2}, {"num_beams": 1}, {"num_beams": 2}]
+    expected = [captioner.caption(p, **o).text for p, o in zip(PHOTOS, options, strict=False)]
+    gate = Gate(captioner, monkeypatch)
+    told = ask_all(Together(), captioner, gate, PHOTOS[:5], options=options)
+    assert told == expected and gate.sizes == [1, 2, 2]
+
+
+def test_one_in_trouble_is_the_only_one(captioner, monkeypatch):
+    expected = [captioner.caption(photo).text for photo in PHOTOS[:4]]
+    gate = Gate(captioner, monkeypatch)
+    write = captioner.captions
+
+    def captions(photos, **options):
+        if PHOTOS[2] in photos:
+            raise RuntimeError("broken")
+        return write(photos, **options)
+
+    monkeypatch.setattr(captioner, "captions", captions)
+    told = ask_all(Together(), captioner, gate, PHOTOS[:4])
+    assert [told[0], told[1], told[3]] == [expected[0], expected[1], expected[3]]
+    assert isinstance(told[2], RuntimeError)
+
+
+def test_who_has_left_is_left_out(captioner, monkeypatch):
+    gate = Gate(captioner, monkeypatch)
+    visitors = [Visitor() for _ in range(4)]
+    monkeypatch.setattr(visitors[1], "trouble", Left)
+    monkeypatch.setattr(visitors[3], "trouble", lambda: TooSlow(60))
+    told = ask_all(Together(), captioner, gate, PHOTOS[:4], visitors)
+    assert isinstance(told[1], Left) and isinstance(told[3], TooSlow)
+    assert gate.sizes == [1, 1] and isinstance(told[2], str)
+
+
+def test_a_batch_that_nobody_waits_for_stops(captioner, monkeypatch):
+    steps = []
+
+    class Leaving(Visitor):
+        def trouble(self):
+            steps.append(1)
+            return Left() if len(steps) > 5 else None
+
+    with pytest.raises(Left):
+        Together().caption(captioner, PHOTOS[0], Leaving())
+    # before the batch, after four tokens, and once more when it is looked at alone
+    assert 5 < len(steps) < 9
+
+
+def test_a_wish_that_cannot_be_is_no_batch(captioner):
+    with pytest.raises(ValueError, match="num_beams must be"):
+        Together().caption(captioner, PHOTOS[0], Visitor(), num_beams=-1)
