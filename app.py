@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 
-# gradio sums up its last requests, 10,000 of them, after each one
+# gradio sums up its last 10,000 requests after each one, with pandas
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
 from starlette.routing import Route  # noqa: E402
 

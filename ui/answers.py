@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import gradio as gr
@@ -17,44 +17,57 @@ from PIL import Image
 
 from ui.captioners import Captioners
 from ui.complaints import complaint
+from ui.cores import CORES
 from ui.gpu import on_gpu
 from ui.service import check_open
-from ui.visitor import MAX_SECONDS, VISITOR, Left, Visitor
+from ui.visitor import MAX_SECONDS, VISITOR, Left, Visitor, still_wanted
 
 log = logging.getLogger("captionlens")
+_END = object()
 
 
-def answers(captioners: Captioners, seconds: float = MAX_SECONDS) -> Callable[[Callable], Callable]:
+def answers(
+    captioners: Captioners, *, seconds: float = MAX_SECONDS, in_turn: bool = True
+) -> Callable[[Callable], Callable]:
     """Decorates what answers a request. What goes wrong on our side reaches the visitor as one line
     with a number, which stands beside the trace in the log.
 
-    seconds: that an answer in steps may take; what answers at once asks `visitor.still_wanted`.
+    seconds: that an answer may take, see `visitor.still_wanted`.
+    in_turn: whether it takes turns with the others on `CORES`, a step at a time; else it waits for
+        something that does.
     """
 
     def decorate(handler: Callable) -> Callable:
-        run, kind = on_gpu(handler), f"{handler.__module__.removeprefix('ui.')}.{handler.__name__}"
+        kind = f"{handler.__module__.removeprefix('ui.')}.{handler.__name__}"
+        run = on_gpu(handler) if in_turn else handler
+
+        def wanted(*given, **named):
+            still_wanted()  # its turn may come when the visitor has left
+            return run(*given, **named)
+
+        def wanted_step(steps):
+            still_wanted()
+            return next(steps, _END)
 
         @functools.wraps(handler)
         def answer(*given, **named):
             with logged(kind, captioners, (*given, *named.values())):
                 check_open()
                 VISITOR.set(Visitor(seconds))
-                return run(*given, **named)
+                return CORES.run(wanted, *given, **named) if in_turn else run(*given, **named)
 
         @functools.wraps(handler)
         def answer_in_steps(*given, **named):
             with logged(kind, captioners, (*given, *named.values())):
                 check_open()
                 visitor = Visitor(seconds)
-                steps = run(*given, **named)
-                while True:
-                    VISITOR.set(visitor)  # anew: gradio may take each step in another thread
-                    try:
-                        step = next(steps)
-                    except StopIteration:
-                        return
-                    yield step
-                    visitor.check()
+                with closing(run(*given, **named)) as steps:
+                    while True:
+                        VISITOR.set(visitor)  # anew: gradio may take each step in another thread
+                        step = CORES.run(wanted_step, steps)
+                        if step is _END:
+                            return
+                        yield step
 
         return answer_in_steps if inspect.isgeneratorfunction(handler) else answer
 

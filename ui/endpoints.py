@@ -12,6 +12,7 @@ from ui.actions import MAX_BEAMS, TURNS, chosen, one_line
 from ui.answers import answers
 from ui.captioners import Captioners
 from ui.complaints import complaint
+from ui.gpu import IS_ZERO_GPU
 from ui.photos import photo_input
 from ui.together import BATCH, Together
 from ui.visitor import still_wanted, visitor
@@ -21,7 +22,7 @@ def add_endpoints(captioners: Captioners) -> None:
     """Add the endpoints to the page that is being built."""
     together = Together()
 
-    @answers(captioners)
+    @answers(captioners, in_turn=IS_ZERO_GPU)
     def caption(photo: Image.Image | None, num_beams: float = 0, model: str = "") -> str:
         """Caption a photo.
 
@@ -33,8 +34,11 @@ def add_endpoints(captioners: Captioners) -> None:
         if photo is None:
             raise complaint("Give a photo.")
         options = {"num_beams": int(num_beams)} if num_beams else {}
+        captioner = chosen(captioners, model)
         with one_line():
-            return together.caption(chosen(captioners, model), photo, visitor(), **options).text
+            if IS_ZERO_GPU:  # each request has a process of its own there
+                return captioner.caption(photo, **options).text
+            return together.caption(captioner, photo, visitor(), **options).text
 
     @answers(captioners)
     def explain(

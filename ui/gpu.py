@@ -3,11 +3,13 @@
 try:
     import spaces
 except ImportError:  # everywhere else
+    IS_ZERO_GPU = False
 
     def on_gpu(handler):
         """What answers a request, left as it is."""
         return handler
 
 else:
+    IS_ZERO_GPU = True
     SECONDS = 20  # of GPU time that a request may take: short ones are let in first
     on_gpu = spaces.GPU(duration=SECONDS)

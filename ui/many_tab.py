@@ -189,7 +189,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         hidden = gr.update(visible=False)
         return [None, status("Waiting for a turn …"), [], *shown(stop), hidden, hidden]
 
-    @answers(captioners, MAX_SECONDS)
+    @answers(captioners, seconds=MAX_SECONDS)
     def run(uploads: list[Upload], num_beams: float, name: str | None):
         """Write the captions, a batch at a time."""
         captioner = chosen(captioners, name)
@@ -224,7 +224,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         ended(finish, [job], ends, **QUIET)
     stop.click(finish, [job], ends, cancels=[running], **QUIET)
 
-    @answers(captioners, MAX_SECONDS)
+    @answers(captioners, seconds=MAX_SECONDS)
     def caption_many(
         files: list[Upload], num_beams: float = 0, model: str = ""
     ) -> Iterator[list[dict[str, Any]]]:

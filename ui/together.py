@@ -3,10 +3,9 @@
 A batch of eight takes two thirds of the time of eight captions one by one.
 """
 
-import os
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from model import Caption, Captioner
+from ui.cores import CORES
 from ui.visitor import Visitor
 
 BATCH = 8
@@ -32,16 +32,11 @@ class _Request:
 
 
 class Together:
-    """Takes photos from any number of threads; one thread captions those that wait."""
+    """Takes photos from any number of threads, and captions those that wait."""
 
     def __init__(self):
         self._waiting: deque[_Request] = deque()
         self._lock = Lock()
-        self._start()
-        os.register_at_fork(after_in_child=self._start)  # threads do not come along to ZeroGPU
-
-    def _start(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "captions")
 
     def caption(
         self, captioner: Captioner, photo: Image.Image, visitor: Visitor, **options: Any
@@ -55,7 +50,7 @@ class Together:
         request = _Request(captioner, photo, options, visitor)
         with self._lock:
             self._waiting.append(request)
-        self._thread.submit(self._answer_next)
+        CORES.submit(self._answer_next)
         return request.answer.result()
 
     def _answer_next(self) -> None:
