@@ -23,6 +23,7 @@ from model.familiarity import FAMILIARITY, Familiarity
 from model.generation import DecodingOptions, Hypothesis, generate
 from model.hub import WEIGHTS, checkpoint_folder
 from model.images import load_image
+from model.sizes import check_settings
 from model.tokenizer import CaptionTokenizer
 from model.transformers_decoder import TransformersDecoder
 
@@ -105,6 +106,7 @@ class Captioner(nn.Module):
         unexpected or wrong-shaped tensors are listed, and nothing runs on random weights.
         """
         folder = checkpoint_folder(name)
+        check_settings(folder)
         config = CaptionerConfig.load(folder)
         tokenizer = CaptionTokenizer.load(folder)
         if tokenizer.vocab_size > config.vocab_size:
@@ -119,9 +121,12 @@ class Captioner(nn.Module):
         except Exception as error:  # whatever is wrong with the file, it is the file
             raise CheckpointError(f"{folder / 'preprocessor_config.json'}: {error}") from error
         try:
+            with torch.device("meta"):  # no memory, until the sizes are known to fit the file
+                planned = cls(config, tokenizer, processor)
+            planned.options()
+            _check_weights(planned, folder / WEIGHTS)
             with no_init_weights():  # every weight is read from the file
                 captioner = cls(config, tokenizer, processor)
-            captioner.options()
         except CheckpointError:
             raise
         except Exception as error:  # sizes that make no network
@@ -311,26 +316,31 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _load_weights(captioner: Captioner, path: Path) -> None:
-    """Read a safetensors file into the captioner, after checking that each tensor fits."""
+def _check_weights(captioner: Captioner, path: Path) -> None:
+    """Raises CheckpointError unless a safetensors file holds what fits the captioner."""
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; a captioner's weights are kept as safetensors")
     expected = captioner.state_dict()
     try:
         with safe_open(path, framework="pt") as file:
             found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-            problems = {
-                "missing": [k for k in expected if k not in found],
-                "unexpected": [k for k in found if k not in expected],
-                "wrong shape": [
-                    f"{k} is {found[k]}, not {tuple(v.shape)}"
-                    for k, v in expected.items()
-                    if k in found and found[k] != tuple(v.shape)
-                ],
-            }
-            check_fit(path, problems)
-            with torch.no_grad():
-                for key, tensor in expected.items():
-                    tensor.copy_(file.get_tensor(key))
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from error
+    problems = {
+        "missing": [k for k in expected if k not in found],
+        "unexpected": [k for k in found if k not in expected],
+        "wrong shape": [
+            f"{k} is {found[k]}, not {tuple(v.shape)}"
+            for k, v in expected.items()
+            if k in found and found[k] != tuple(v.shape)
+        ],
+    }
+    check_fit(path, problems)
+
+
+@torch.no_grad()
+def _load_weights(captioner: Captioner, path: Path) -> None:
+    """Read a safetensors file that fits into the captioner."""
+    with safe_open(path, framework="pt") as file:
+        for key, tensor in captioner.state_dict().items():
+            tensor.copy_(file.get_tensor(key))

@@ -22,7 +22,8 @@ from model.captioner import Captioner
 from model.config import CaptionerConfig, CheckpointError, check_fit
 from model.encoder import ImageEncoder
 from model.generation import DecodingOptions
-from model.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, WEIGHTS
+from model.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, SAFE, WEIGHTS
+from model.sizes import check_settings, check_weights, stored_numbers
 from model.tokenizer import CaptionTokenizer, can_read
 from model.transformers_decoder import TransformersDecoder
 
@@ -78,6 +79,10 @@ def read_model(
         raise CheckpointError(f"{folder / WEIGHTS}: missing")
     if not safe and not allow_pickle:
         raise CheckpointError(f"{folder}: {ITS_WEIGHTS_ARE_PICKLED}")
+    check_settings(folder)
+    config = kind.config_class.from_pretrained(folder)
+    paths = folder.glob(f"{SAFE}*.safetensors") if safe else folder.glob("pytorch_model*.bin")
+    check_weights(folder, stored_numbers(paths), lambda: kind(config))
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # what does not fit is said below, in one line
     logging.disable_progress_bar()

@@ -287,6 +287,16 @@ def edit_config(**changes):
     return edit
 
 
+def edit_encoder(**changes):
+    def edit(folder):
+        path = folder / "config.json"
+        values = json.loads(path.read_text())
+        values["encoder"] |= changes
+        path.write_text(json.dumps(values))
+
+    return edit
+
+
 @pytest.mark.parametrize(
     "spoil, message",
     [
@@ -304,6 +314,19 @@ def edit_config(**changes):
         (edit_config(width=33), "num_heads"),
         (edit_config(width="wide"), "config.json"),
         (edit_config(decoding={"beams": 2}), "unknown option 'beams'"),
+        # sizes that no memory has: nothing of them is made
+        (edit_config(width=2**20), "wrong shape: decoder"),
+        (edit_config(vocab_size=2**40), "wrong shape: decoder.token_embedding"),
+        (edit_config(max_length=2**40), "wrong shape: decoder.position_embedding"),
+        (edit_config(mlp_ratio=1e9), "wrong shape: decoder"),
+        (edit_config(num_layers=10**9), "num_layers is 1000000000, more than 200"),
+        (edit_config(image_size=[14 * 10**6] * 2), "image_size is 14000000, more than 2048"),
+        (edit_encoder(hidden_size=2**20), "wrong shape: "),
+        (edit_encoder(num_hidden_layers=10**9), "encoder.num_hidden_layers is 1000000000"),
+        (
+            lambda f: (f / "preprocessor_config.json").write_text('{"size": {"height": 99999}}'),
+            "preprocessor_config.json: size.height is 99999, more than 2048",
+        ),
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json: missing"),
         (lambda f: (f / "preprocessor_config.json").unlink(), "preprocessor_config.json: missing"),
         (lambda f: (f / "preprocessor_config.json").write_text("?"), "preprocessor_config.json"),

@@ -302,6 +302,23 @@ def test_what_cannot_be_read_says_why(saved, tmp_path, name, values, told):
         load(copy)
 
 
+@pytest.mark.parametrize(
+    "half, setting, value, told",
+    [
+        ("decoder", "vocab_size", 2**40, "asks for [0-9,]+ weights, of which its files hold"),
+        ("encoder", "hidden_size", 2**30, "asks for"),
+        ("encoder", "num_hidden_layers", 10**9, "num_hidden_layers is 1000000000, more than 200"),
+    ],
+)
+def test_sizes_that_no_memory_has(saved, tmp_path, half, setting, value, told):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    config[half][setting] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=told):
+        load(copy)
+
+
 @pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer.json", WEIGHTS])
 def test_missing_files_are_named(saved, tmp_path, name):
     copy = shutil.copytree(saved[0], tmp_path / "copy")
