@@ -2,6 +2,7 @@
 
 import copy
 from contextvars import ContextVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +96,7 @@ class ImageEncoder(nn.Module):
             self.backbone.embeddings.register_forward_hook(self._drop_patches)
         stretch = config.model_type in STRETCH_WHEN_ASKED
         self._arguments = {"interpolate_pos_encoding": True} if stretch else {}
-        self._grey: tuple[list[Tensor], Tensor] | None = None
+        self._grey: tuple[_Weights, Tensor] | None = None
 
     @classmethod
     def from_pretrained(cls, name: str, image_size: tuple[int, int]) -> "ImageEncoder":
@@ -145,17 +146,15 @@ class ImageEncoder(nn.Module):
     def grey_features(self) -> Tensor:
         """Features (1, S, width) of a plain photo, in the mean colour of the training photos.
 
-        They are kept, with a copy of the weights that made them, until a weight is another one:
-        comparing all weights takes a tenth of the time of encoding, and nothing that changes them
-        can be missed. (Version counters would be cheaper, but fused optimizers do not count.)
+        They are kept until the weights are others.
         """
-        weights = list(self.state_dict().values())
-        grey = torch.zeros(1, 3, *self.image_size, device=weights[0].device)  # once normalised
+        state = _Weights.of(self)
+        grey = torch.zeros(1, 3, *self.image_size, device=state.device)  # once normalised
         if self.training:  # each pass may drop other patches
             return self(grey)
         kept = self._grey
-        if kept is None or not all(map(_same, kept[0], weights)):
-            self._grey = kept = [w.clone() for w in weights], self(grey)
+        if kept is None or kept[0] != state:
+            self._grey = kept = state, self(grey)
         return kept[1]
 
     def _encode_seen(self, pixel_values: Tensor, seen: Tensor) -> Tensor:
@@ -205,5 +204,24 @@ class ImageEncoder(nn.Module):
         return torch.cat([embedded[:, :prefix], patches], dim=1)
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.device == b.device and a.dtype == b.dtype and torch.equal(a, b)
+class _Weights(NamedTuple):
+    """What tells a network's weights from those it had before.
+
+    Version counters tell every change but those of fused optimizers, which change all numbers: so
+    one number of each tensor is here too. (Comparing all of them would take a quarter of the time
+    of the maps, and a second copy in memory.)
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    versions: tuple[int, ...]
+    samples: tuple[float, ...]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "_Weights":
+        tensors = [*network.parameters(), *network.buffers()]
+        middle = torch.stack(
+            [t.detach().view(-1)[t.numel() // 2].float() for t in tensors if t.numel()]
+        )
+        versions = tuple(0 if t.is_inference() else t._version for t in tensors)
+        return cls(tensors[0].device, tensors[0].dtype, versions, tuple(middle.tolist()))
