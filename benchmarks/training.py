@@ -3,20 +3,20 @@
 The shipped captioner learns from 32 drawn photos with five captions each, in bfloat16, as
 `training.train` does. A step is everything from JPEG bytes, or from a frozen encoder's cached
 features, to the changed weights. All ways to train take turns in one run; printed are the median
-speed, its share of the rate at which this machine multiplies two large matrices (measured in the
-same turns), and the cost beside the first way.
+speed, the cost beside the first way, and the share of the rate at which this machine multiplies two
+large matrices, measured in the same turns.
 """
 
 import io
 import random
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.machine import SIDE
+from benchmarks.timing import Row, in_turns, show
 from model import load
 from model.images import load_image
 from training.draw import draw_scene, splits
@@ -28,7 +28,6 @@ from training.parts import choose_parts, parameter_groups
 PHOTOS = 32
 CAPTIONS = 5
 ROUNDS = 5
-SIDE = 2048  # of the matrices
 CACHED = "decoder; features cached"
 WAYS = {
     CACHED: [],
@@ -38,12 +37,6 @@ WAYS = {
     "and the whole encoder": ["--encoder-rate", "1e-5"],
     "the same, half of the patches": ["--encoder-rate", "1e-5", "--patch-dropout", "0.5"],
 }
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def jpegs() -> tuple[list[bytes], list[str]]:
@@ -95,26 +88,18 @@ def operations(work: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def main() -> None:
+def measure() -> Iterator[Row]:
     a, b = torch.randn(2, SIDE, SIDE, dtype=torch.bfloat16)
     steps = {name: step(options, "cached" in name) for name, options in WAYS.items()}
     counted = {name: operations(work) for name, work in steps.items()}
-    times: dict[str, list[float]] = {name: [] for name in WAYS}
-    products = []
-    for _ in range(ROUNDS):
-        for name, work in steps.items():
-            products.append(timed(lambda: a @ b))
-            times[name].append(timed(work))
-    rate = 2 * SIDE**3 / statistics.median(products)
-    seconds = {name: statistics.median(taken) for name, taken in times.items()}
-    print(f"{torch.get_num_threads()} threads, matrix products at {rate / 1e9:.0f} GFLOP/s")
-    print(f"{'what learns':38}{'photos/s':>9}{'of that rate':>14}{'cost':>8}")
-    for name, taken in seconds.items():
-        print(
-            f"{name:38}{PHOTOS / taken:9.1f}{counted[name] / taken / rate:14.0%}"
-            f"{taken / seconds[CACHED]:7.1f}×"
-        )
+    taken = in_turns({**steps, "product": lambda: a @ b}, ROUNDS)
+    rate = 2 * SIDE**3 / taken.pop("product")
+    part = f"training, {PHOTOS} photos a step in bfloat16; {torch.get_num_threads()} threads"
+    for name, seconds in taken.items():
+        yield Row(part, name, PHOTOS / seconds, "photos/s", seconds / taken[CACHED], "cached: time")
+        share = counted[name] / seconds / rate
+        yield Row(part, "  its operations", share * rate / 1e9, "GFLOP/s", share, "product's rate")
 
 
 if __name__ == "__main__":
-    main()
+    show(measure())

@@ -112,7 +112,9 @@ def explain(
         elif features is None:
             features = captioner.encoder(pixels)
     on_step()
-    log_probabilities, weights, gradients = _replay(captioner, features, tokens)
+    # both methods with "rollout" need it, one of them the gradients too
+    replay = _replay_with_gradients if needs & {"gradients", "rollout"} else _replay
+    log_probabilities, weights, gradients = replay(captioner, features, tokens)
     with torch.inference_mode():
         grey = captioner.encoder.grey_features()
         blind = token_log_probabilities(captioner, grey, tokens)[0]
@@ -162,14 +164,26 @@ def token_log_probabilities(captioner: Captioner, features: Tensor, tokens: list
     return rated.gather(2, chosen.expand(len(features), -1)[..., None])[..., 0]
 
 
+@torch.inference_mode()
 def _replay(
     captioner: Captioner, features: Tensor, tokens: list[int]
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
+) -> tuple[Tensor, np.ndarray, None]:
     """One pass over the sentence: every token is predicted from those before it.
 
-    Returns each token's log-probability, the weights and their gradients, both (layers, heads,
-    tokens, S). The row at input position t chose token t + 1; it is filed under that one.
+    Returns each token's log-probability and the weights (layers, heads, tokens, S). The row at
+    input position t chose token t + 1; it is filed under that one.
     """
+    inputs = torch.tensor([[captioner.tokenizer.start, *tokens[:-1]]], device=captioner.device)
+    output = captioner.decoder(inputs, captioner.decoder.look_at(features), need_weights=True)
+    rated = output.logits[0].float().log_softmax(-1)
+    own = rated.gather(1, torch.tensor(tokens, device=captioner.device)[:, None])[:, 0]
+    return own, torch.cat(output.cross_attn_weights).float().cpu().numpy(), None
+
+
+def _replay_with_gradients(
+    captioner: Captioner, features: Tensor, tokens: list[int]
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """As `_replay`, and of each weight the gradient of its own token's log-probability."""
     device = captioner.device
     with torch.inference_mode(False), torch.enable_grad():
         inputs = torch.tensor([captioner.tokenizer.start, *tokens[:-1]], device=device)

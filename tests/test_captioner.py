@@ -84,8 +84,9 @@ def test_word_k_looks_at_patch_k():
             assert by_gradient.shape == (3, 6) and by_gradient.argmax() in patches
 
 
+@pytest.mark.parametrize("method", ["attention", "gradient"])
 @torch.inference_mode()
-def test_replayed_weights_are_those_of_the_greedy_path(captioner):
+def test_replayed_weights_are_those_of_the_greedy_path(captioner, method):
     features = captioner.encode([draw_photo()])
     caption = captioner.caption(features[0], num_beams=1)
     cache, collected = captioner.decoder.look_at(features), []
@@ -93,7 +94,9 @@ def test_replayed_weights_are_those_of_the_greedy_path(captioner):
         output = captioner.decoder(torch.tensor([[token]]), cache, need_weights=True)
         cache = output.cache
         collected.append(torch.stack(output.cross_attn_weights)[:, 0, :, -1])
-    explanation = captioner.explain(features[0], caption)
+    explanation = captioner.explain(features[0], caption, methods=[method])
+    assert (explanation.attention.gradients is None) == (method == "attention")
+    assert explanation.log_probability == pytest.approx(caption.log_probability, abs=1e-4)
     found = torch.from_numpy(explanation.attention.weights)
     torch.testing.assert_close(found, torch.stack(collected, dim=2), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:3]))

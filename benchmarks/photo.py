@@ -1,0 +1,113 @@
+"""What a photo costs with the shipped captioner: `python -m benchmarks.photo`.
+
+Alone, from JPEG bytes to its caption with all maps, and in batches; by the length of captions; the
+encoder beside this machine's matrix products; memory, and the time from the start of a process.
+"""
+
+import io
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.machine import SIDE
+from benchmarks.timing import Row, in_turns, show, timed
+from model import load
+from model.images import find_images, load_image
+
+EXAMPLES = "assets/examples"
+BATCHES = (1, 8, 32)
+LENGTHS = (5, 10, 20, 40)
+
+
+def measure() -> Iterator[Row]:
+    threads = f"{torch.get_num_threads()} threads"
+    captioner = load()
+    files = [jpeg(path) for path in find_images(EXAMPLES)]
+    photos = [load_image(file) for file in files]
+    features = captioner.encode(photos[:1])
+    caption = captioner.caption(features[0])
+
+    part = f"one photo, from JPEG bytes; {threads}"
+    steps = {
+        "decode": lambda: load_image(files[0]),
+        "encode": lambda: captioner.encode(photos[:1]),
+        "generate, five beams": lambda: captioner.captions(features),
+        "maps of all words": lambda: captioner.explain(features[0], caption).heatmaps(),
+        "runners-up of all words": lambda: captioner.alternatives(features[0], caption),
+        "greedy instead": lambda: captioner.captions(features, num_beams=1),
+    }
+    taken = in_turns(steps)
+    whole = sum(taken[name] for name in list(steps)[:4])
+    yield Row(part, "caption with all maps", 1e3 * whole, "ms")
+    for name, seconds in taken.items():
+        yield Row(part, name, 1e3 * seconds, "ms", seconds / whole, "caption with all maps")
+
+    part = f"photos in batches; {threads}"
+    for name, beams in (("greedy", 1), ("five beams", 5)):
+        works = {}
+        for size in BATCHES:
+            batch = (photos * size)[:size]
+            works[f"{name}, {size} at a time"] = lambda batch=batch, beams=beams: (
+                captioner.captions(batch, num_beams=beams)
+            )
+        rates = {
+            what: size / seconds
+            for (what, seconds), size in zip(in_turns(works, 5).items(), BATCHES, strict=True)
+        }
+        first = next(iter(rates))
+        for what, rate in rates.items():
+            yield Row(part, what, rate, "captions/s", rate / rates[first], first)
+
+    part = f"a greedy caption by its length; {threads}"
+    works = {
+        f"{length} tokens": lambda length=length: captioner.captions(
+            features, num_beams=1, min_length=length, max_length=length
+        )
+        for length in LENGTHS
+    }
+    each = {
+        what: seconds / length
+        for (what, seconds), length in zip(in_turns(works).items(), LENGTHS, strict=True)
+    }
+    first = next(iter(each))
+    for what, seconds in each.items():
+        yield Row(part, what, 1e3 * seconds, "ms a token", seconds / each[first], first)
+
+    part = f"the encoder, 8 photos at a time; {threads}"
+    pixels = captioner.pixel_values((photos * 2)[:8])
+    a = torch.randn(SIDE, SIDE)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        captioner.encode(photos[:1])
+    taken = in_turns({"encoder": lambda: encode(captioner, pixels), "product": lambda: a @ a})
+    rate = 8 * counter.get_total_flops() / taken["encoder"]
+    ceiling = 2 * SIDE**3 / taken["product"]
+    yield Row(part, "float32", rate / 1e9, "GFLOP/s", rate / ceiling, "the matrix product's")
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield Row("memory", "this process at most, so far", peak, "MB")
+    command = [sys.executable, "-m", "model", "caption", str(find_images(EXAMPLES)[0])]
+    seconds = min(
+        timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in (1, 2)
+    )
+    yield Row("start", "of a process, to its first caption's end", seconds, "s")
+
+
+@torch.inference_mode()
+def encode(captioner, pixels: torch.Tensor) -> torch.Tensor:
+    return captioner.encoder(pixels)
+
+
+def jpeg(path) -> bytes:
+    """A photo as phones save it: 12 million pixels."""
+    buffer = io.BytesIO()
+    load_image(path).resize((4000, 3000)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    show(measure())

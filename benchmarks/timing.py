@@ -1,0 +1,48 @@
+"""Measuring in turns, and how results are told: as rows of one table."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One result. `ratio` is to the row that `beside` names, both measured in turns."""
+
+    part: str
+    what: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    beside: str = ""
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def in_turns(works: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
+    """The median seconds of each, after one run to warm up, one of each in turn."""
+    for work in works.values():
+        work()
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            taken[name].append(timed(work))
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def show(rows: Iterable[Row]) -> list[Row]:
+    """Print rows as they come; gives them as a list."""
+    rows_shown, part = [], None
+    for row in rows:
+        if row.part != part:
+            part = row.part
+            print(f"\n{part}", flush=True)
+        ratio = "" if row.ratio is None else f"{row.ratio:8.2f} × {row.beside}"
+        print(f"  {row.what:46}{row.value:10.3g} {row.unit:12}{ratio}", flush=True)
+        rows_shown.append(row)
+    return rows_shown
