@@ -34,7 +34,6 @@ except (CheckpointError, OSError) as error:
 demo = build(captioners).queue(max_size=32)
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, finish(demo))
     demo.launch(
         theme=theme(),
         css=CSS,
@@ -45,4 +44,7 @@ if __name__ == "__main__":
             "routes": [Route("/health", health)],
             "exception_handlers": {OSError: no_room},
         },
+        prevent_thread_lock=True,
     )
+    signal.signal(signal.SIGTERM, finish(demo))
+    demo.block_thread()

@@ -114,6 +114,8 @@ class Captioner(nn.Module):
                 f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, "
                 f"config.json says {config.vocab_size}"
             )
+        if not all(0 <= token < config.vocab_size for token in (tokenizer.start, tokenizer.end)):
+            raise CheckpointError(f"{folder}: its start or end token is not in the vocabulary")
         if not (folder / "preprocessor_config.json").is_file():
             raise CheckpointError(f"{folder / 'preprocessor_config.json'}: missing")
         try:
@@ -237,6 +239,8 @@ class Captioner(nn.Module):
         for results in self._generate(images, prefix, **options):  # noqa: B007 (the last is used)
             if on_step:
                 on_step()
+        if not all(results):
+            raise ValueError("the model finds no caption: its numbers are not finite")
         return [[self._caption(h) for h in image] for image in results]
 
     def stream(self, image: Any, *, prefix: str = "", **options: Any) -> Iterator[Caption]:
@@ -344,3 +348,5 @@ def _load_weights(captioner: Captioner, path: Path) -> None:
     with safe_open(path, framework="pt") as file:
         for key, tensor in captioner.state_dict().items():
             tensor.copy_(file.get_tensor(key))
+            if not tensor.isfinite().all():
+                raise CheckpointError(f"{path}: {key} has numbers that are not finite")

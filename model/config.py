@@ -1,7 +1,8 @@
 """What a captioner is made of: small, checked, and kept as `config.json` beside the weights."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -21,6 +22,18 @@ def check_fit(where: Path, problems: Mapping[str, Sequence[str]]) -> None:
     )
     if any(problems.values()):
         raise CheckpointError(f"{where}: does not fit its config.json; {'; '.join(told)}")
+
+
+@contextmanager
+def blaming(folder: Path) -> Iterator[None]:
+    """Whatever is wrong with a file, it is the folder: every error becomes a CheckpointError."""
+    try:
+        yield
+    except (CheckpointError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # tokenizers' Rust panics are no Exception
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{folder}: {reason[0]}") from error
 
 
 @dataclass(kw_only=True)

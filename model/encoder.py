@@ -31,6 +31,7 @@ WHOLE = {  # where no patch can be left out, and why
     "beit": "positions enter in every layer",
     "swin": "its windows must be whole",
 }
+MAX_PATCHES = 16_384  # 2048 × 2048 pixels in patches of 16
 # Patches (B, kept) that one call, in whichever thread, is to see; the backbone's own forward has
 # no argument for it.
 _SEEN: ContextVar[Tensor | None] = ContextVar("seen", default=None)
@@ -77,6 +78,10 @@ class ImageEncoder(nn.Module):
         if any(side % patch or side < patch for side in image_size):
             raise CheckpointError(
                 f"image size {image_size} does not divide into patches of {patch} pixels"
+            )
+        if image_size[0] // patch * (image_size[1] // patch) > MAX_PATCHES:
+            raise CheckpointError(
+                f"image size {image_size} has more than {MAX_PATCHES:,} patches of {patch} pixels"
             )
         self.image_size = image_size
         self.grid_size = (image_size[0] // patch, image_size[1] // patch)

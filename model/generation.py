@@ -63,6 +63,10 @@ class DecodingOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or value < lowest:
                 raise ValueError(f"{name} must be a whole number from {lowest}, not {value!r}")
+        if not isinstance(self.length_penalty, (int, float)) or not abs(self.length_penalty) <= 10:
+            raise ValueError(f"length_penalty must be from -10 to 10, not {self.length_penalty!r}")
+        if self.seed is not None and not isinstance(self.seed, int):
+            raise ValueError(f"seed must be a whole number, not {self.seed!r}")
         if self.min_length > self.max_length:
             raise ValueError(
                 f"min_length {self.min_length} is more than max_length {self.max_length}"

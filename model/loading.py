@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from threading import Lock
 
+from PIL import Image
+
 from model import blip, vision_encoder_decoder
 from model.captioner import SHIPPED, SHIPPED_NAME, Captioner
-from model.config import FORMAT, CheckpointError
+from model.config import FORMAT, CheckpointError, blaming
 from model.hub import checkpoint_folder
 
 # transformers exchanges methods of its classes while it loads: two loads at once break all later
@@ -29,8 +31,9 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
     folder = checkpoint_folder(name, allow_pickle, check=lambda folder: _kind(folder, name))
     read = FAMILIES.get(_kind(folder, name))
     try:
-        with ONE_AT_A_TIME:
+        with ONE_AT_A_TIME, blaming(folder):
             captioner = read(folder, allow_pickle) if read else Captioner.from_pretrained(folder)
+            _try(captioner)
     except CheckpointError as error:
         if folder == Path(name):
             raise
@@ -40,11 +43,20 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
     return captioner
 
 
+def _try(captioner: Captioner) -> None:
+    """Raises what would else come with the first photo or word."""
+    given = captioner.pixel_values([Image.new("RGB", (8, 6), "red")])
+    size = captioner.config.image_size
+    if given.shape != (1, 3, *size) or not given.isfinite().all():
+        raise ValueError(f"its image processor gives {tuple(given.shape)} for {size}")
+    captioner.tokenizer.words(captioner.tokenizer.encode("A dog.")[0])
+
+
 def _kind(folder: Path, name: str | Path) -> str:
     """The model_type; raises CheckpointError, which says what is there, if it is no captioner's."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return FORMAT  # whose reader says what is wrong with it
     kind = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(kind, str) or kind in (FORMAT, *FAMILIES):

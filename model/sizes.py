@@ -12,25 +12,35 @@ from torch import nn
 
 from model.config import CheckpointError
 
+SETTINGS = ("config.json", "generation_config.json", "preprocessor_config.json")
+SETTINGS += ("processor_config.json",)
 MAX_JSON_BYTES = 100_000_000  # a tokenizer of 250,000 words has 17 million
 MAX_LAYERS = 200
 MAX_SIDE = 2048  # pixels of the encoder's input
+MAX_BEAMS = 100
+MAX_WINDOW = 64  # patches a side, of which Swin keeps a table of their pairs
 
 
 def check_settings(folder: Path) -> None:
-    """Raises CheckpointError for files, depths and image sizes that no captioner has."""
+    """Raises CheckpointError for sizes that no captioner has."""
     for path in folder.glob("*.json"):
         if path.stat().st_size > MAX_JSON_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_JSON_BYTES // 10**6} MB")
-    for name in ("config.json", "preprocessor_config.json", "processor_config.json"):
+    for name in SETTINGS:
         try:
             values = json.loads((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             continue  # whoever needs it says what is wrong with it
         for keys, number in _numbers(values):
-            deep = keys and ("layer" in keys[-1] or "depth" in keys[-1])
-            wide = {"image_size", "size", "crop_size"} & set(keys)
-            most = MAX_LAYERS if deep else MAX_SIDE if wide else number
+            most = number
+            if keys and ("layer" in keys[-1] or "depth" in keys[-1]):
+                most = MAX_LAYERS
+            elif {"image_size", "size", "crop_size", "pad_size"} & set(keys):
+                most = MAX_SIDE
+            elif "window_size" in keys:
+                most = MAX_WINDOW
+            elif keys and keys[-1] in ("num_beams", "num_captions"):
+                most = MAX_BEAMS
             if number > most:
                 raise CheckpointError(
                     f"{folder / name}: {'.'.join(keys)} is {number}, more than {most}"
@@ -43,6 +53,8 @@ def _numbers(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         for key, inner in value.items():
             yield from _numbers(inner, (*keys, key))
     elif isinstance(value, list):
+        if keys and "depth" in keys[-1] and all(isinstance(i, (int, float)) for i in value):
+            yield keys, sum(value)  # layers of each stage
         for inner in value:
             yield from _numbers(inner, keys)
     elif isinstance(value, (int, float)):

@@ -12,6 +12,7 @@ from model.config import CheckpointError
 
 START, END = "<|start|>", "<|end|>"
 PUNCTUATION = ".,;:!?"  # belongs to the word before it
+MAX_CHARACTERS = 100_000
 SPACE = "Ġ"  # how byte-level BPE writes the space that begins a word
 GOES_ON = "##"  # how WordPiece (BERT) writes that a piece does not begin one
 JOINS = ("'", "-")  # pieces of their own there, but "man's" and "t-shirt" are one word
@@ -118,11 +119,13 @@ class CaptionTokenizer:
 
         Words are what stands between spaces, in order; a mark that stands alone (" .") belongs
         to the word before it. Any text can be encoded: what is not in the vocabulary becomes
-        bytes.
+        bytes. Raises ValueError for more than 100,000 characters.
         """
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"a text of more than {MAX_CHARACTERS:,} characters")
         tokens: list[int] = []
         words: list[Word] = []
-        for word in _attach_punctuation(text).split():
+        for word in _attach_punctuation(" ".join(text.split())).split():
             # BPE never joins pieces across a space, so words can be encoded one by one
             pieces = self.tokenizer.encode(
                 (" " if words else "") + word, add_special_tokens=False

@@ -13,7 +13,7 @@ from model.captioner import Captioner
 from model.config import CheckpointError
 from model.encoder import check_encoder
 from model.transformers_decoder import TransformersDecoder
-from model.transformers_files import assembled, blaming, only_token, read_model
+from model.transformers_files import assembled, only_token, read_model
 
 FAMILY = "vision-encoder-decoder"
 DECODERS = ("gpt2", "bert", "roberta")
@@ -28,23 +28,20 @@ def read(folder: Path, allow_pickle: bool = False) -> Captioner:
     Raises CheckpointError, in one line, for another encoder or decoder, weights that do not fit
     (they are listed) or that are pickled, and settings that cannot be followed.
     """
-    with blaming(folder):
-        config = VisionEncoderDecoderConfig.from_pretrained(folder)
-        check_encoder(config.encoder.model_type)
-        decoder = config.decoder
-        if decoder.model_type not in DECODERS:
-            raise CheckpointError(
-                f"{folder}: its decoder is {decoder.model_type!r}; "
-                f"these can be read: {', '.join(DECODERS)}"
-            )
-        if not decoder.add_cross_attention or (
-            decoder.model_type != "gpt2" and not decoder.is_decoder
-        ):
-            raise CheckpointError(
-                f"{folder}: its decoder has no cross-attention or sees later words; "
-                "is_decoder and add_cross_attention must be true"
-            )
-        return assemble(*read_model(VisionEncoderDecoderModel, folder, allow_pickle), folder)
+    config = VisionEncoderDecoderConfig.from_pretrained(folder)
+    check_encoder(config.encoder.model_type)
+    decoder = config.decoder
+    if decoder.model_type not in DECODERS:
+        raise CheckpointError(
+            f"{folder}: its decoder is {decoder.model_type!r}; "
+            f"these can be read: {', '.join(DECODERS)}"
+        )
+    if not decoder.add_cross_attention or (decoder.model_type != "gpt2" and not decoder.is_decoder):
+        raise CheckpointError(
+            f"{folder}: its decoder has no cross-attention or sees later words; "
+            "is_decoder and add_cross_attention must be true"
+        )
+    return assemble(*read_model(VisionEncoderDecoderModel, folder, allow_pickle), folder)
 
 
 def assemble(

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,7 +12,8 @@ import pytest
 import safehttpx
 
 from tests.tiny import draw_photo
-from ui.addresses import fetch
+from ui import addresses
+from ui.addresses import check_public, fetch
 from ui.uploads import MAX_PHOTO_BYTES
 
 
@@ -28,6 +30,9 @@ def host():
             try:
                 if self.path == "/photo.png":
                     self.wfile.write(buffer.getvalue())
+                while self.path == "/slow.png":
+                    self.wfile.write(b"a")
+                    time.sleep(0.1)
                 while self.path == "/endless.png":
                     self.wfile.write(bytes(2**20))
                     sent.append(2**20)
@@ -51,6 +56,7 @@ def public(monkeypatch):
         return hostname
 
     monkeypatch.setattr(safehttpx, "async_validate_url", valid)
+    monkeypatch.setattr(addresses, "check_public", lambda place: None)
 
 
 def fetched(address: str) -> bytes:
@@ -76,6 +82,24 @@ def test_what_is_no_photo_is_one_line(host, public, path, told):
     with pytest.raises(gr.Error, match=told):
         fetched(address + path)
     assert sum(sent) < 2 * MAX_PHOTO_BYTES
+
+
+def test_a_host_that_drips(host, public, monkeypatch):
+    monkeypatch.setattr(addresses, "SECONDS", 1.0)
+    begun = time.monotonic()
+    with pytest.raises(gr.Error, match="takes longer than 1 seconds"):
+        fetched(f"{host[0]}/slow.png")
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    "place", ["100.64.0.1", "100.100.100.200", "2002:7f00:1::", "2001:0:1::", "::ffff:10.0.0.1"]
+)
+def test_places_that_only_look_public(place):
+    with pytest.raises(ValueError, match="not a public host"):
+        check_public(place)
+    check_public("93.184.216.34")
+    check_public("2606:2800:220:1:248:1893:25c8:1946")
 
 
 @pytest.mark.parametrize(

@@ -290,6 +290,14 @@ def edit_config(**changes):
     return edit
 
 
+def edit_processor(**changes):
+    def edit(folder):
+        path = folder / "preprocessor_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return edit
+
+
 def edit_encoder(**changes):
     def edit(folder):
         path = folder / "config.json"
@@ -330,6 +338,20 @@ def edit_encoder(**changes):
             lambda f: (f / "preprocessor_config.json").write_text('{"size": {"height": 99999}}'),
             "preprocessor_config.json: size.height is 99999, more than 2048",
         ),
+        (
+            edit_config(decoding={"num_beams": 10**6}),
+            "decoding.num_beams is 1000000, more than 100",
+        ),
+        (edit_encoder(patch_size=1), "has more than|does not fit"),
+        (edit_config(decoding={"length_penalty": "x"}), "length_penalty must be from -10 to 10"),
+        (edit_config(decoding={"seed": "x"}), "seed must be a whole number"),
+        (edit_config(vocab_size=None), "NoneType"),
+        (lambda f: (f / "config.json").write_text("[" * 200_000), "recursion depth"),
+        (lambda f: change_weights(f, lambda w: w[NORM].fill_(torch.nan)), "not finite"),
+        (edit_processor(image_std=[0, 0, 0]), "image processor gives"),
+        (edit_processor(resample=99), "resample|filter|99"),
+        (edit_processor(image_mean=[0.5, 0.5]), "size of tensor"),
+        (edit_processor(pad_size={"height": 10**5, "width": 10**5}), "pad_size.height is 100000"),
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json: missing"),
         (lambda f: (f / "preprocessor_config.json").unlink(), "preprocessor_config.json: missing"),
         (lambda f: (f / "preprocessor_config.json").write_text("?"), "preprocessor_config.json"),

@@ -52,4 +52,10 @@ def test_what_it_returns_raises_and_knows(cores):
     assert cores.run(lambda a, b: (a, b, mine.get()), 1, b=2) == (1, 2, "caller")
     with pytest.raises(ZeroDivisionError):
         cores.run(lambda: 1 / 0)
+    with pytest.raises(RuntimeError, match="panicked"):
+        cores.run(panic)
     assert cores.run(about)[0] == "cores 0", "it goes on after an error"
+
+
+def panic():
+    raise BaseException("panicked")

@@ -164,16 +164,22 @@ def test_too_many_photos_are_one_message(tmp_path, monkeypatch):
         count([given, Upload("c.png", "c.png")])
 
 
-def test_names_are_the_visitors_own_and_one_line_of_text():
-    payload = ListFiles(
-        root=[
-            FileData(path="/tmp/gradio/1/x_jpg", orig_name="C:\\me\\x\n\u202e.jpg"),
-            FileData(path="/tmp/gradio/2/y.jpg"),
-            FileData(path="/tmp/gradio/3/z.jpg", orig_name="../../"),
-        ]
-    )
-    assert [upload.name for upload in read_uploads(payload)] == ["x??.jpg", "y.jpg", ".."]
+def test_names_are_the_visitors_own_and_one_line_of_text(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    names = {"x_jpg": "C:\\me\\x\n\u202e.jpg", "y.jpg": None, "z.jpg": "../../"}
+    files = []
+    for kept, name in names.items():
+        path = tmp_path / "uploads" / kept
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+        files.append(FileData(path=str(path), orig_name=name))
+    uploads = read_uploads(ListFiles(root=files))
+    assert [upload.name for upload in uploads] == ["x??.jpg", "y.jpg", ".."]
     assert read_uploads(None) == []
+    (tmp_path / "other.jpg").write_bytes(b"")
+    for other in (tmp_path / "other.jpg", tmp_path / "uploads", tmp_path / "uploads/../other.jpg"):
+        with pytest.raises(ImageError, match="not here any more"):
+            read_uploads(ListFiles(root=[FileData(path=str(other))]))
 
 
 # --- what comes out -------------------------------------------------------------------------

@@ -50,6 +50,13 @@ def fetch(address, data=None):
         return error.code, error.read().decode()
 
 
+def ask(app, endpoint, data):
+    """What an endpoint answers, as it is sent."""
+    status, body = fetch(f"{app.address}/gradio_api/call/{endpoint}", {"data": data})
+    assert status == 200
+    return fetch(f"{app.address}/gradio_api/call/{endpoint}/{json.loads(body)['event_id']}")[1]
+
+
 def test_health(app):
     status, body = fetch(f"{app.address}/health")
     assert status == 200 and json.loads(body) == {"status": "ok"}
@@ -106,6 +113,7 @@ def test_the_hosts_files_are_not_served(app, name):
     assert status in (403, 404) and "root:" not in body and "import" not in body
 
 
+@pytest.mark.parametrize("kind", ["gradio.FileData", None])
 @pytest.mark.parametrize(
     "given",
     [
@@ -118,14 +126,35 @@ def test_the_hosts_files_are_not_served(app, name):
         {"path": "http://169.254.169.254/latest/meta-data"},
     ],
 )
-def test_a_request_reads_no_file_of_the_hosts_and_no_inner_address(app, given):
-    data = [{**given, "meta": {"_type": "gradio.FileData"}}, 1, ""]
-    status, body = fetch(f"{app.address}/gradio_api/call/caption", {"data": data})
-    assert status == 200
-    event = json.loads(body)["event_id"]
-    status, body = fetch(f"{app.address}/gradio_api/call/caption/{event}")
+def test_a_request_reads_no_file_of_the_hosts_and_no_inner_address(app, given, kind):
+    """gradio looks only at what says that it is a file of its."""
+    photo = {**given, "meta": {"_type": kind}} if kind else given
+    body = ask(app, "caption", [photo, 1, ""])
     assert "event: error" in body and "event: complete" not in body, body
-    assert "root:" not in body
+
+
+def test_no_component_fetches_without_a_limit(app, photo):
+    """A text that claims to be a file at an address."""
+    text = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
+    body = ask(app, "explain", [None, text, "gradient", ""])
+    assert "failed validation; give the photo itself" in body
+
+
+def test_a_long_text_does_not_stop_the_page(app, photo, tmp_path):
+    client = gradio_client.Client(app.address, verbose=False)
+    begun = time.monotonic()
+    told = client.predict(photo, "a" + 90_000 * " " + "b", api_name="/explain")
+    assert [word["text"] for word in told["words"]] == ["a", "b"]
+    assert time.monotonic() - begun < 5
+    with pytest.raises(AppError, match="a text of more than 100,000 characters"):
+        client.predict(photo, 200_000 * "a", api_name="/explain")
+
+
+def test_a_request_of_wrong_types_is_no_words_in_the_log(app, photo):
+    for data in ([None, "SECRETWORD", ""], [None, 11, ""], ["SECRETWORD", 1, ""]):
+        assert "event: error" in ask(app, "caption", data)
+    log = app.log.read_text()
+    assert "SECRETWORD" not in log and "Traceback" not in log
 
 
 def test_what_another_visitor_gave_is_not_listed(app, photo, checkpoint):

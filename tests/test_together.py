@@ -117,3 +117,14 @@ def test_a_batch_that_nobody_waits_for_stops(captioner, monkeypatch):
 def test_a_wish_that_cannot_be_is_no_batch(captioner):
     with pytest.raises(ValueError, match="num_beams must be"):
         Together().caption(captioner, PHOTOS[0], Visitor(), num_beams=-1)
+
+
+def test_a_panic_is_an_answer_too(captioner, monkeypatch):
+    """Rust's panics in tokenizers are no Exception."""
+
+    def panic(photos, **options):
+        raise BaseException("panicked")
+
+    monkeypatch.setattr(captioner, "captions", panic)
+    with pytest.raises(BaseException, match="panicked"):
+        Together().caption(captioner, PHOTOS[0], Visitor())

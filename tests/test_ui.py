@@ -132,6 +132,7 @@ def test_zero_gpu_where_it_is_there(monkeypatch):
 
 def test_a_photo_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(uploads, "MAX_PHOTO_BYTES", uploads.MEGABYTE)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     (tmp_path / "large.jpg").write_bytes(bytes(uploads.MEGABYTE + 1))
     given = types.SimpleNamespace(url=None, path=tmp_path / "large.jpg", orig_name="my.jpg")
     with pytest.raises(gr.Error, match="my.jpg: larger than 1 MB"):

@@ -1,53 +1,65 @@
 """Files that are given by their address.
 
-gradio keeps visitors from naming the host's own files, and addresses within the host's network. But
-it would read an address to its end, however much that is; here no more than a photo may have.
+gradio would read an address to its end, however much that is and however long it takes, and for any
+component, also one that takes no file. Here no more is read than a photo may have.
 """
 
-from pathlib import PurePosixPath
+import ipaddress
 
-import gradio as gr
+import anyio
 import httpx
 import safehttpx
-from gradio.processing_utils import save_bytes_to_cache
+from gradio import processing_utils
 
 from ui.complaints import complaint
 from ui.uploads import check_size
 
-SECONDS = 10.0  # that an address may take to answer, and each piece of it to come
+SECONDS = 10.0  # for all of it
 
 
-def receive(component: gr.Image | gr.File) -> None:
-    """Let a component take files this way. (A class of our own would be written to disk by
-    gradio, as a `.pyi`.)"""
-    move = component.async_move_resource_to_block_cache
+def install() -> None:
+    """Have gradio fetch this way, whatever the component."""
+    processing_utils.async_ssrf_protected_download = download
 
-    async def moved(place: str | None) -> str | None:
-        if place and place.startswith(("http://", "https://")):
-            content = await fetch(place)
-            name = PurePosixPath(httpx.URL(place).path).name or "photo"
-            place = save_bytes_to_cache(content, name, component.GRADIO_CACHE)
-        return await move(place)
 
-    component.async_move_resource_to_block_cache = moved
+async def download(address: str, cache_dir: str) -> str:
+    """The path of our copy of the file at an address. Raises gr.Error, in one line."""
+    return processing_utils.save_bytes_to_cache(await fetch(address), "photo", cache_dir)
 
 
 async def fetch(address: str) -> bytes:
-    """The file at an address. Raises gr.Error, in one line."""
+    """The file at an address of a public host. Raises gr.Error, in one line."""
     try:
-        url = httpx.URL(address)
-        safe = safehttpx.AsyncSecureTransport(await safehttpx.async_validate_url(url.host))
-        async with (
-            httpx.AsyncClient(transport=safe, timeout=SECONDS) as client,
-            client.stream("GET", url) as answer,
-        ):
-            if answer.status_code != 200:
-                raise ValueError(f"its host answers {answer.status_code}")
-            content = bytearray()
-            async for piece in answer.aiter_bytes():
-                content += piece
-                check_size("the photo there", len(content))
-            return bytes(content)
+        # around all: the transport drops httpx's own limits
+        with anyio.fail_after(SECONDS):
+            url = httpx.URL(address)
+            place = await safehttpx.async_validate_url(url.host)
+            check_public(place)
+            safe = safehttpx.AsyncSecureTransport(place)
+            # as it is: what is packed may be a thousand times as much
+            plain = {"Accept-Encoding": "identity"}
+            async with (
+                httpx.AsyncClient(transport=safe, headers=plain) as client,
+                client.stream("GET", url) as answer,
+            ):
+                if answer.status_code != 200:
+                    raise ValueError(f"its host answers {answer.status_code}")
+                content = bytearray()
+                async for piece in answer.aiter_raw():
+                    content += piece
+                    check_size("the photo there", len(content))
+                return bytes(content)
+    except TimeoutError:
+        reason = f"its host takes longer than {SECONDS:.0f} seconds"
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
         reason = str(error) or type(error).__name__
-        raise complaint(f"{address[:200]}: {reason}; give the photo itself") from None
+    raise complaint(f"{address[:200]}: {reason}; give the photo itself")
+
+
+def check_public(place: str) -> None:
+    """Raises ValueError for an IP address that may lead into the host's network: what safehttpx
+    lets through (shared address space, IPv4 inside of IPv6) is refused too."""
+    ip = ipaddress.ip_address(place)
+    tunnel = ip.version == 6 and (ip.sixtofour or ip.teredo or ip.ipv4_mapped)
+    if tunnel or not ip.is_global:
+        raise ValueError("not a public host")

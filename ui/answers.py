@@ -7,12 +7,16 @@ import functools
 import inspect
 import logging
 import secrets
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+from gradio import queueing
 from PIL import Image
 
 from ui.captioners import Captioners
@@ -72,6 +76,18 @@ def answers(
         return answer_in_steps if inspect.isgeneratorfunction(handler) else answer
 
     return decorate
+
+
+def hush() -> None:
+    """Have gradio write where something went wrong before a handler of ours began, such as a
+    number that is a text, but not the trace: a visitor's words would stand in it."""
+    queueing.traceback = SimpleNamespace(print_exc=_tell_where)
+
+
+def _tell_where() -> None:
+    kind, _, trace = sys.exc_info()
+    last = traceback.extract_tb(trace)[-1]
+    log.error("%s at %s:%s", kind.__name__, last.filename, last.lineno)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The processor's cores, shared among the answers that run at the same time.
 
-All that computes runs in one of two threads. Alone, an answer has all cores. Two at once have half
-of them each, which gives more answers a second than each with all, and one long answer does not
+What models compute runs in one of two threads. Alone, an answer has all cores. Two at once have
+half of them each: that gives more answers a second than all for each, and one long answer does not
 hold up the others. (Threads that come and go, as gradio's do, would each keep a team of their own
 for their cores: one photo takes 1.9 times as long so.)
 """
@@ -22,7 +22,7 @@ class Cores:
 
     def __init__(self):
         self._count = torch.get_num_threads()
-        torch.set_num_threads(1)  # of all other threads
+        torch.set_num_threads(1)  # so that this thread, where models are loaded, keeps no team
         self._waiting: deque[tuple[Future, Callable[[], Any]]] = deque()
         self._busy = [False, False]
         self._changed = Condition()
@@ -53,8 +53,10 @@ class Cores:
             torch.set_num_threads(self._count if alone else max(1, self._count // 2))
             try:
                 result = work()
-            except BaseException as error:
+            except Exception as error:
                 future.set_exception(error)
+            except BaseException as error:  # such as a panic of tokenizers' Rust
+                future.set_exception(RuntimeError(repr(error)))
             else:
                 future.set_result(result)
                 del result

@@ -33,9 +33,9 @@ def add_endpoints(captioners: Captioners) -> None:
         """
         if photo is None:
             raise complaint("Give a photo.")
-        options = {"num_beams": int(num_beams)} if num_beams else {}
         captioner = chosen(captioners, model)
         with one_line():
+            options = {"num_beams": int(num_beams)} if num_beams else {}
             if IS_ZERO_GPU:  # each request has a process of its own there
                 return captioner.caption(photo, **options).text
             return together.caption(captioner, photo, visitor(), **options).text

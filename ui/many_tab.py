@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ListFiles
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
@@ -16,7 +17,6 @@ from model import Captioner
 from model.images import ImageError
 from model.records import csv_writer, jsonl_writer, records
 from ui.actions import MAX_BEAMS, QUIET, beams_slider, chosen, one_line
-from ui.addresses import receive
 from ui.answers import answers
 from ui.captioners import Captioners
 from ui.complaints import complaint
@@ -254,6 +254,11 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         gr.Button().click(caption_many, asked, gr.JSON(), api_name="caption_many", **alone)
 
 
+def _received(payload: ListFiles | None) -> list[Upload]:
+    with one_line():
+        return read_uploads(payload)
+
+
 def _many_files() -> gr.File:
     files = gr.File(
         label="Photos, or a zip of photos",
@@ -261,6 +266,5 @@ def _many_files() -> gr.File:
         file_types=FILE_TYPES,
         height=220,
     )
-    files.preprocess = read_uploads
-    receive(files)
+    files.preprocess = _received
     return files

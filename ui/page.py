@@ -2,8 +2,9 @@
 
 import gradio as gr
 
-from ui import caption_tab, compare_tab, explain_tab, lens, lesson_tab, many_tab
+from ui import addresses, caption_tab, compare_tab, explain_tab, lens, lesson_tab, many_tab
 from ui.actions import one_line
+from ui.answers import hush
 from ui.captioners import Captioners
 from ui.endpoints import add_endpoints
 
@@ -42,6 +43,8 @@ def theme() -> gr.Theme:
 
 def build(captioners: Captioners) -> gr.Blocks:
     """The page, yet to be launched with `theme()` and `CSS`."""
+    addresses.install()
+    hush()
     with gr.Blocks(title="CaptionLens", delete_cache=(3600, 3600)) as page:
         with gr.Row(elem_id="top"):
             gr.Markdown(TITLE)

@@ -10,9 +10,8 @@ from gradio.events import Dependency
 from PIL import Image, ImageOps
 
 from model.images import fit, load_image
-from ui.addresses import receive
 from ui.complaints import complaint
-from ui.uploads import GONE, check_size
+from ui.uploads import check_size, our_copy
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
 SHOWN_SIDE = 768  # pixels: photos are brought to this for display
@@ -23,7 +22,6 @@ def photo_input(label: str = "Photo") -> gr.Image:
     photo = gr.Image(label=label, sources=["upload", "clipboard", "webcam"], height=300)
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
     photo.preprocess = read_upload
-    receive(photo)
     return photo
 
 
@@ -47,7 +45,10 @@ def examples(photo: gr.Image) -> Dependency:
     )
 
     def pick(event: gr.EventData) -> str:
-        return str(EXAMPLES[int(event.index)])
+        try:
+            return str(EXAMPLES[int(event.index)])
+        except (AttributeError, IndexError, TypeError, ValueError):  # from no page of ours
+            raise complaint("Choose one of the examples.") from None
 
     return row.pick(pick, None, [photo], show_progress="hidden", api_visibility="private")
 
@@ -63,10 +64,9 @@ def read_upload(payload) -> Image.Image | None:
             return load_image(content)
         if not payload.path:
             raise ValueError("Give a file, or the address of one.")
-        check_size("image", Path(payload.path).stat().st_size)
-        return load_image(payload.path)
-    except FileNotFoundError:
-        raise complaint(GONE) from None
+        kept = our_copy(payload.path)
+        check_size("image", kept.stat().st_size)
+        return load_image(kept)
     except ValueError as error:  # ImageError, or base64 that is none
         # the visitor knows the photo by its own name, not by that of our copy
         name = payload.orig_name or "This photo"

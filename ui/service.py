@@ -1,5 +1,6 @@
 """The page as a service: what a load balancer asks, and an end that loses no answer."""
 
+import errno
 import logging
 import tempfile
 import time
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from ui.complaints import complaint
 
 GRACE = 25.0  # seconds for what is running; hosts usually kill after 30
+NO_PLACE = (errno.ENOENT, errno.ENAMETOOLONG)  # what an address may ask for
 SENDING = 0.5  # seconds until the last answer has gone out, which gradio does not tell
 _closing = Event()
 log = logging.getLogger("captionlens")
@@ -35,7 +37,9 @@ async def health(request: Request) -> JSONResponse:
 
 async def no_room(request: Request, error: OSError) -> PlainTextResponse:
     """For an upload that the disk does not take: the page shows it in a toast."""
-    log.error("%s: %s", request.url.path.rpartition("/")[2], error.strerror)
+    if error.errno in NO_PLACE:
+        return PlainTextResponse("Not found", 404)
+    log.error("no room: %s", error.strerror)
     return PlainTextResponse("There is no room for photos at the moment. Try again later.", 507)
 
 

@@ -75,7 +75,7 @@ def _answer(batch: Sequence[_Request]) -> None:
         return
     try:
         captions = _captions(batch)
-    except Exception as error:
+    except BaseException as error:  # else whoever waits for it would do so for ever
         if len(batch) == 1:
             batch[0].answer.set_exception(error)
         else:  # one by one, so that only the one in trouble fails

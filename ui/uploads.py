@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gradio.data_classes import ListFiles
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from model.images import ImageError, load_image
 
-GONE = "It is not here any more: files are kept for an hour. Add it again."
+GONE = "not here any more: files are kept for an hour; add it again"
 MAX_PHOTOS = 500
 MEGABYTE = 2**20
 MAX_PHOTO_BYTES = 20 * MEGABYTE
@@ -47,7 +48,22 @@ class Photo:
 
 def read_uploads(payload: ListFiles | None) -> list[Upload]:
     """What a `gr.File` for several files received; its own preprocessing loses the names."""
-    return [Upload(file.path, base_name(file.orig_name or file.path)) for file in payload or ()]
+    return [
+        Upload(str(our_copy(file.path)), base_name(file.orig_name or file.path))
+        for file in payload or ()
+    ]
+
+
+def our_copy(path: str) -> Path:
+    """Where a visitor's file is kept. Raises ImageError for any other place: gradio lets through
+    paths of the host's own where they do not look like its files."""
+    try:
+        place = Path(path).resolve()
+        if place.is_relative_to(Path(get_upload_folder()).resolve()) and place.is_file():
+            return place
+    except (OSError, ValueError):  # what can be no path
+        pass
+    raise ImageError(GONE)
 
 
 def base_name(name: str) -> str:

@@ -37,7 +37,7 @@ class Visitor:
     def __init__(self, seconds: float = MAX_SECONDS):
         self._blocks = LocalContext.blocks.get(None)
         self._event_id = LocalContext.event_id.get(None)
-        self._seconds, self._until = seconds, time.monotonic() + seconds
+        self._seconds, self._until = seconds, None
 
     @property
     def has_left(self) -> bool:
@@ -53,10 +53,12 @@ class Visitor:
         )
 
     def trouble(self) -> gr.Error | None:
-        """Left or TooSlow if the work should end here."""
+        """Left or TooSlow if the work should end here. It begins when this is first asked."""
         if self.has_left:
             return Left()
-        return TooSlow(self._seconds) if time.monotonic() > self._until else None
+        now = time.monotonic()
+        self._until = self._until or now + self._seconds
+        return TooSlow(self._seconds) if now > self._until else None
 
     def check(self) -> None:
         """Raises what `trouble` tells."""
