@@ -64,7 +64,8 @@ def _numbers(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 def check_weights(folder: Path, stored: int, build: Callable[[], nn.Module]) -> None:
     """Raises CheckpointError for a network of more than twice the numbers that are stored.
 
-    (A little more is no harm: what is missing is listed once it is there.)
+    (Up to that it is no harm: what is missing is listed once it is there. Buffers are not counted;
+    the one that can be large, Swin's, is bounded by its window.)
     """
     with torch.device("meta"):  # no memory
         wanted = sum(parameter.numel() for parameter in build().parameters())

@@ -75,9 +75,10 @@ def _answer(batch: Sequence[_Request]) -> None:
         return
     try:
         captions = _captions(batch)
-    except BaseException as error:  # else whoever waits for it would do so for ever
+    except BaseException as error:  # also a panic of Rust: they must not wait for ever
         if len(batch) == 1:
-            batch[0].answer.set_exception(error)
+            told = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            batch[0].answer.set_exception(told)
         else:  # one by one, so that only the one in trouble fails
             for request in batch:
                 _answer([request])
