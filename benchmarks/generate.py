@@ -40,6 +40,8 @@ SIZES = {
             n_head=8,
             vocab_size=4000,
             n_positions=48,
+            bos_token_id=3999,
+            eos_token_id=3999,
         ),
     ),
     "ViT-B + GPT-2": (ViTConfig(), GPT2Config(add_cross_attention=True)),

@@ -326,7 +326,7 @@ def test_stop(page, captioner, folder, monkeypatch):
     encode = captioner.encode
 
     def slow(images):
-        time.sleep(0.5)
+        time.sleep(1.5)  # ten of them take longer than a click, on any machine
         read.append(1)
         return encode(images)
 
@@ -337,9 +337,9 @@ def test_stop(page, captioner, folder, monkeypatch):
     page.get_by_role("button", name="Download CSV").wait_for()
     stopped = page.inner_text(".many-status")
     assert stopped.startswith("Stopped: ") and stopped.endswith(" of 10 done.")
-    page.wait_for_timeout(1200)
+    page.wait_for_timeout(2000)
     after = len(read)
-    page.wait_for_timeout(1200)
+    page.wait_for_timeout(2000)
     assert len(read) == after < 10
 
 

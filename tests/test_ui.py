@@ -81,6 +81,7 @@ def test_what_a_page_sends_may_be_anything(captioner):
     for changed, message in (
         ({"method": "magic"}, "unknown method"),
         ({"layer": "1"}, "layer must be a whole number"),
+        ({"layer": True}, "layer must be a whole number"),
         ({"layer": 7}, "layer 7 does not exist"),
         ({"text": None}, "no word to explain"),
         ({"text": "dog " * 300}, "reads at most"),

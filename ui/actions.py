@@ -76,6 +76,11 @@ def needed(photo: Image.Image | None) -> Image.Image:
     return photo
 
 
+def sent(event: gr.EventData) -> dict[str, Any]:
+    """What a lens sends with its event; nothing, if it is no such thing."""
+    return event._data if isinstance(event._data, dict) else {}
+
+
 def explain(
     captioner: Captioner, photo: Image.Image, asked: dict[str, Any], continues: bool
 ) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def _checked(asked: dict[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Any] = {"method": method}
     for name in ("layer", "head"):
         value = asked.get(name)
-        if value is not None and not isinstance(value, int):
+        if value is not None and type(value) is not int:  # True is an int too
             raise ValueError(f"{name} must be a whole number, not {value!r}")
         wanted[name] = value if METHODS[method].has_layers else None
     return wanted
@@ -129,13 +134,13 @@ def wire(
 
     @answers(captioners)
     def on_explain(picture: Image.Image | None, name: str | None, event: gr.EventData):
-        asked = event._data or {}
+        asked = sent(event)
         captioner = chosen(captioners, asked.get("model") or name)
         return explain(captioner, needed(picture), asked, continues)
 
     @answers(captioners)
     def on_save(picture: Image.Image | None, name: str | None, event: gr.EventData):
-        asked = event._data or {}
+        asked = sent(event)
         captioner = chosen(captioners, asked.get("model") or name)
         return save(captioner, needed(picture), asked)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from model import Captioner, CheckpointError
 from ui import lens
-from ui.actions import QUIET, TURNS, beams_slider, failed, needed, wire
+from ui.actions import QUIET, TURNS, beams_slider, failed, needed, sent, wire
 from ui.answers import answers
 from ui.captioners import SHIPPED_NAME, Captioners
 from ui.photos import examples, photo_input
@@ -124,7 +124,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
         picture, model_name, search, num_beams, num_captions, temperature, event: gr.EventData
     ):
         """As `answer`, from a runner-up that was chosen."""
-        prefix = str((event._data or {}).get("prefix", ""))
+        prefix = str(sent(event).get("prefix", ""))
         options = search, num_beams, num_captions, temperature
         yield from answer(picture, model_name, prefix, *options)
 
