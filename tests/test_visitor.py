@@ -7,7 +7,7 @@ import urllib.request
 import gradio as gr
 import pytest
 
-from ui.visitor import TooSlow, Visitor, still_wanted
+from ui.visitor import TooSlow, Visitor, asked_by, still_wanted
 
 gradio_client = pytest.importorskip("gradio_client")
 STEPS = 400  # of 20 ms
@@ -19,15 +19,13 @@ def page():
     seen, ended = [], []
 
     def work(text: str) -> str:
-        from ui.visitor import VISITOR
-
-        VISITOR.set(Visitor())
         seen.append(text)
         steps = 0
         try:
-            for steps in range(STEPS):  # noqa: B007 (told at the end)
-                still_wanted()
-                time.sleep(0.02)
+            with asked_by(Visitor()):
+                for steps in range(STEPS):  # noqa: B007 (told at the end)
+                    still_wanted()
+                    time.sleep(0.02)
         finally:
             ended.append((text, steps))
         return text

@@ -24,7 +24,7 @@ from ui.complaints import complaint
 from ui.cores import CORES
 from ui.gpu import on_gpu
 from ui.service import check_open
-from ui.visitor import MAX_SECONDS, VISITOR, Left, Visitor, still_wanted
+from ui.visitor import MAX_SECONDS, Left, Visitor, asked_by, still_wanted
 
 log = logging.getLogger("captionlens")
 _END = object()
@@ -57,8 +57,8 @@ def answers(
         def answer(*given, **named):
             with logged(kind, captioners, (*given, *named.values())):
                 check_open()
-                VISITOR.set(Visitor(seconds))
-                return CORES.run(wanted, *given, **named) if in_turn else run(*given, **named)
+                with asked_by(Visitor(seconds)):
+                    return CORES.run(wanted, *given, **named) if in_turn else run(*given, **named)
 
         @functools.wraps(handler)
         def answer_in_steps(*given, **named):
@@ -67,8 +67,8 @@ def answers(
                 visitor = Visitor(seconds)
                 with closing(run(*given, **named)) as steps:
                     while True:
-                        VISITOR.set(visitor)  # anew: gradio may take each step in another thread
-                        step = CORES.run(wanted_step, steps)
+                        with asked_by(visitor):  # anew: each step may be in another thread
+                            step = CORES.run(wanted_step, steps)
                         if step is _END:
                             return
                         yield step

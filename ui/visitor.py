@@ -5,6 +5,8 @@ answers at once; so this asks gradio's own queue (gradio 6).
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import gradio as gr
@@ -66,13 +68,22 @@ class Visitor:
             raise trouble
 
 
-# set by `ui.answers` for the thread that answers
-VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
+_VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
+
+
+@contextmanager
+def asked_by(visitor: Visitor) -> Iterator[None]:
+    """What runs meanwhile is for this visitor."""
+    token = _VISITOR.set(visitor)
+    try:
+        yield
+    finally:
+        _VISITOR.reset(token)
 
 
 def visitor() -> Visitor:
-    """Who asked this thread."""
-    return VISITOR.get() or Visitor()
+    """Who asked for what runs here."""
+    return _VISITOR.get() or Visitor()
 
 
 def still_wanted() -> None:
