@@ -1,25 +1,39 @@
 """What this machine can do at most: `python -m benchmarks.machine`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import Row, in_turns, show
 
 SIDE = 2048  # of the matrices
+PRODUCT = 2 * SIDE**3  # operations of a matrix product
 COPIED = 2**28  # bytes
+
+
+def product(dtype: torch.dtype) -> Callable[[], object]:
+    """A large matrix product: as fast as this machine computes in this precision."""
+    a = torch.randn(SIDE, SIDE).to(dtype)
+    return lambda: a @ a
+
+
+def operations(work: Callable[[], object]) -> int:
+    """Floating-point operations of matrix products in `work`, attention's among them."""
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        work()
+    return counter.get_total_flops()
 
 
 def measure() -> Iterator[Row]:
     part = f"this machine, {torch.get_num_threads()} threads"
-    a = torch.randn(SIDE, SIDE)
-    b = a.bfloat16()
     source = torch.empty(COPIED, dtype=torch.uint8).zero_()
     target = torch.empty_like(source)
-    works = {"float32": lambda: a @ a, "bfloat16": lambda: b @ b}
+    works = {"float32": product(torch.float32), "bfloat16": product(torch.bfloat16)}
     taken = in_turns({**works, "copy": lambda: target.copy_(source)})
     for name in works:
-        rate = 2 * SIDE**3 / taken[name] / 1e9
+        rate = PRODUCT / taken[name] / 1e9
         ratio = taken["float32"] / taken[name]
         yield Row(part, f"matrix product, {name}", rate, "GFLOP/s", ratio, "float32")
     yield Row(part, "memory copy", COPIED / taken["copy"] / 1e9, "GB/s")

@@ -11,10 +11,8 @@ import sys
 from collections.abc import Iterator
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import SIDE
+from benchmarks.machine import PRODUCT, operations, product
 from benchmarks.timing import Row, in_turns, show, timed
 from model import load
 from model.images import find_images, load_image
@@ -80,12 +78,10 @@ def measure() -> Iterator[Row]:
 
     part = f"the encoder, 8 photos at a time; {threads}"
     pixels = captioner.pixel_values((photos * 2)[:8])
-    a = torch.randn(SIDE, SIDE)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        captioner.encode(photos[:1])
-    taken = in_turns({"encoder": lambda: encode(captioner, pixels), "product": lambda: a @ a})
-    rate = 8 * counter.get_total_flops() / taken["encoder"]
-    ceiling = 2 * SIDE**3 / taken["product"]
+    works = {"encoder": lambda: encode(captioner, pixels), "product": product(torch.float32)}
+    taken = in_turns(works)
+    rate = operations(works["encoder"]) / taken["encoder"]
+    ceiling = PRODUCT / taken["product"]
     yield Row(part, "float32", rate / 1e9, "GFLOP/s", rate / ceiling, "the matrix product's")
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

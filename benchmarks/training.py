@@ -12,10 +12,8 @@ import random
 from collections.abc import Callable, Iterator
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import SIDE
+from benchmarks.machine import PRODUCT, operations, product
 from benchmarks.timing import Row, in_turns, show
 from model import load
 from model.images import load_image
@@ -81,19 +79,11 @@ def step(options: list[str], cached: bool) -> Callable[[], None]:
     return once
 
 
-def operations(work: Callable[[], object]) -> int:
-    """Floating-point operations of matrix products in `work`, attention's among them."""
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        work()
-    return counter.get_total_flops()
-
-
 def measure() -> Iterator[Row]:
-    a, b = torch.randn(2, SIDE, SIDE, dtype=torch.bfloat16)
     steps = {name: step(options, "cached" in name) for name, options in WAYS.items()}
     counted = {name: operations(work) for name, work in steps.items()}
-    taken = in_turns({**steps, "product": lambda: a @ b}, ROUNDS)
-    rate = 2 * SIDE**3 / taken.pop("product")
+    taken = in_turns({**steps, "product": product(torch.bfloat16)}, ROUNDS)
+    rate = PRODUCT / taken.pop("product")
     part = f"training, {PHOTOS} photos a step in bfloat16; {torch.get_num_threads()} threads"
     for name, seconds in taken.items():
         yield Row(part, name, PHOTOS / seconds, "photos/s", seconds / taken[CACHED], "cached: time")

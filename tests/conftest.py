@@ -40,6 +40,14 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A tiny captioner's folder, to be read only."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_captioner().save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def flickr(tmp_path):
     """The corpus's own layout: four train photos and two dev photos, two captions each."""

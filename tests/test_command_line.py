@@ -16,14 +16,12 @@ from model.__main__ import main
 from model.attention_maps import METHODS
 from model.captioner import WEIGHTS
 from model.images import load_image
-from tests.tiny import draw_photo, tiny_captioner
+from tests.tiny import draw_photo
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_captioner().save_pretrained(folder)
-    return str(folder)
+def checkpoint(checkpoint):
+    return str(checkpoint)  # as it is typed
 
 
 @pytest.fixture

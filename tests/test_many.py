@@ -16,7 +16,7 @@ from gradio.route_utils import delete_files_created_by_app
 
 from model.__main__ import main
 from model.images import ImageError
-from tests.tiny import draw_photo, tiny_captioner
+from tests.tiny import draw_photo
 from ui import many_tab, uploads
 from ui.captioners import Captioners
 from ui.many_tab import as_csv, as_jsonl, caption_uploads, row
@@ -26,10 +26,8 @@ CSS = (Path(many_tab.__file__).parent / "many.css").read_text()
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_captioner().save_pretrained(folder)
-    return str(folder)
+def checkpoint(checkpoint):
+    return str(checkpoint)  # as it is typed
 
 
 @pytest.fixture(scope="module")

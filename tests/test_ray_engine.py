@@ -15,7 +15,7 @@ from model import part_files, ray_engine
 from model.__main__ import main
 from model.part_files import PartFiles
 from model.ray_engine import LARGEST_BATCH, Attempts, fitting_batch, place
-from tests.tiny import draw_photo, tiny_captioner
+from tests.tiny import draw_photo
 
 COLOURS = {name: (40 * i, 250 - 30 * i, 90) for i, name in enumerate("abcdefg")}
 
@@ -41,13 +41,6 @@ def caption(*arguments) -> int:
 
 def lines(*files: Path) -> list[dict]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_captioner().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,10 @@ import pytest
 
 from model import load
 from tests.serving import ROOT, environment, served
-from tests.tiny import draw_photo, tiny_captioner
+from tests.tiny import draw_photo
 
 gradio_client = pytest.importorskip("gradio_client")
 AppError = gradio_client.exceptions.AppError
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_captioner().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

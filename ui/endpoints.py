@@ -60,7 +60,7 @@ def add_endpoints(captioners: Captioners) -> None:
             check_method(method)
             # encoded once for the caption and its maps, where the method allows
             image = photo if METHODS[method].needs_photo else captioner.encode([photo])[0]
-            said = text.strip() or captioner.captions([image], on_step=still_wanted)[0][0]
+            said = text.strip() or captioner.caption(image, on_step=still_wanted)
             explanation = captioner.explain(image, said, methods=[method], on_step=still_wanted)
             maps = explanation.heatmaps(method)
         about = {"text": explanation.text, "method": method, "checkpoint": captioner.name}
