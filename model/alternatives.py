@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from model.caption import Caption
+from model.decoder import Cache, TokenTree
 from model.explanation import read_sentence
 
 if TYPE_CHECKING:
@@ -24,60 +27,93 @@ class Alternative(NamedTuple):
     probability: float
 
 
+@dataclass(frozen=True)
+class _RunnerUp:
+    """A word while it grows, likeliest piece first, until the next piece would begin another.
+
+    Attributes:
+        place: of the word it would stand for.
+        start: the number of tokens said before it.
+        columns: where the decoder's cache has all tokens but the last.
+    """
+
+    place: int
+    start: int
+    tokens: list[int]
+    log_probability: float
+    columns: tuple[int, ...] = ()
+
+    def then(self, token: int, log_probability: float, column: int) -> _RunnerUp:
+        """With one more piece; the last one's place in the cache is `column`."""
+        return replace(
+            self,
+            tokens=[*self.tokens, token],
+            log_probability=self.log_probability + log_probability,
+            columns=(*self.columns, column),
+        )
+
+
+def _tree(runners_up: Sequence[_RunnerUp], cache: Cache) -> TokenTree:
+    """Each one's last token: it sees what was said before the word, and the word's own pieces."""
+    keys = cache[0].self_attn.keys
+    cached = keys.shape[2]
+    mask = torch.zeros(len(runners_up), cached + len(runners_up), dtype=torch.bool)
+    for row, one in enumerate(runners_up):
+        mask[row, : one.start + 1] = True  # the start token is there too
+        mask[row, [*one.columns, cached + row]] = True
+    positions = torch.tensor([one.start + len(one.tokens) for one in runners_up])
+    return TokenTree(positions.to(keys.device), mask.to(keys.device))
+
+
 @torch.inference_mode()
 def alternatives(
     captioner: Captioner, image_features: Tensor, caption: Caption | str, count: int
 ) -> list[list[Alternative]]:
     """See `Captioner.alternatives`. image_features: (S, image_width)."""
     tokenizer = captioner.tokenizer
-    cache = captioner.decoder.look_at(image_features[None])
-
-    def rate(rows: Sequence[Sequence[int]]) -> Tensor:
-        """Logits (rows, T, vocab_size) of what follows each token; shorter rows are padded."""
-        longest = max(len(row) for row in rows)
-        padded = [[*row, *[tokenizer.end] * (longest - len(row))] for row in rows]
-        ids = torch.tensor(padded, device=captioner.device)
-        return captioner.decoder(ids, cache).logits
-
     said, words = read_sentence(captioner, caption)
-    tokens = [tokenizer.start, *said]
-    rated = rate([tokens[:-1]])[0].float().log_softmax(-1)
+    read = captioner.decoder(
+        torch.tensor([[tokenizer.start, *said[:-1]]], device=captioner.device),
+        captioner.decoder.look_at(image_features[None]),
+    )
+    rated, cache = read.logits[0].float().log_softmax(-1), read.cache
 
     def may_stand(token: int, place: int) -> bool:
         if place:
             return tokenizer.follows_a_word(token)
         return token not in (tokenizer.start, tokenizer.end)
 
-    # One entry a runner-up: (word, its tokens, log p). It is grown, likeliest piece first, until
-    # the next piece would begin another word.
-    open_, done = [], []
+    open_: list[_RunnerUp] = []
+    done: list[_RunnerUp] = []
     for place, word in enumerate(words):
         best = rated[word.start].topk(min(4 * count, rated.shape[1]))
         found = [
-            (place, [token], value)
+            _RunnerUp(place, word.start, [token], value)
             for value, token in zip(best.values.tolist(), best.indices.tolist(), strict=True)
             if token != said[word.start] and may_stand(token, place)
         ][:count]
-        for entry in found:
-            (done if entry[1] == [tokenizer.end] else open_).append(entry)
+        for one in found:
+            (done if one.tokens == [tokenizer.end] else open_).append(one)
     while open_:
-        rows = [[*tokens[: words[i].start + 1], *pieces] for i, pieces, _ in open_]
-        following = rate(rows)[range(len(rows)), [len(row) - 1 for row in rows]]
-        values, indices = following.float().log_softmax(-1).max(-1)
+        tree = _tree(open_, cache)
+        last = torch.tensor([[one.tokens[-1] for one in open_]], device=captioner.device)
+        output = captioner.decoder(last, cache, tree=tree)
+        values, tokens = output.logits[0].float().log_softmax(-1).max(-1)
+        first, cache = cache[0].self_attn.keys.shape[2], output.cache
         still = []
-        for (i, pieces, so_far), row, value, token in zip(
-            open_, rows, values.tolist(), indices.tolist(), strict=True
+        for column, (one, value, token) in enumerate(
+            zip(open_, values.tolist(), tokens.tolist(), strict=True), first
         ):
-            full = len(pieces) == LONGEST or len(row) == captioner.config.max_length
-            if full or tokenizer.follows_a_word(token):
-                done.append((i, pieces, so_far))
+            full = LONGEST, captioner.config.max_length - 1 - one.start
+            if len(one.tokens) >= min(full) or tokenizer.follows_a_word(token):
+                done.append(one)
             else:
-                still.append((i, [*pieces, token], so_far + value))
+                still.append(one.then(token, value, column))
         open_ = still
     listed: list[list[Alternative]] = [[] for _ in words]
-    for i, pieces, log_probability in sorted(done, key=lambda entry: -entry[2]):
-        ends = pieces == [tokenizer.end]
-        text = "" if ends else tokenizer.words(pieces)[0].text
+    for one in sorted(done, key=lambda one: -one.log_probability):
+        ends = one.tokens == [tokenizer.end]
+        text = "" if ends else tokenizer.words(one.tokens)[0].text
         if text or ends:  # a lone space is no word
-            listed[i].append(Alternative(text, float(torch.tensor(log_probability).exp())))
+            listed[one.place].append(Alternative(text, math.exp(one.log_probability)))
     return listed

@@ -63,6 +63,7 @@ class MultiHeadAttention(nn.Module):
         keys_values: KeyValues,
         *,
         is_causal: bool = False,
+        mask: Tensor | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Let every position of `x` look at `keys_values`.
@@ -73,6 +74,7 @@ class MultiHeadAttention(nn.Module):
                 its keys and values are not copied.
             is_causal: `x` is the last T of the S positions of `keys_values`, and none sees a
                 later one.
+            mask: (T, S) bool, which positions each of `x` sees; all if not given.
             need_weights: also return the attention weights, at the price of the fused kernel.
 
         Returns:
@@ -85,7 +87,6 @@ class MultiHeadAttention(nn.Module):
         if rows % batch or (is_causal and rows != batch):
             raise ValueError(f"{rows} rows of queries do not fit {batch} rows of keys and values")
         query = self._split(self.query(x).view(batch, rows // batch * length, -1))
-        mask = None
         if is_causal and length > 1:
             mask = torch.ones(length, seen, dtype=torch.bool, device=x.device).tril(seen - length)
         weights = None

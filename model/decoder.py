@@ -24,13 +24,39 @@ class LayerCache(NamedTuple):
 Cache = tuple[LayerCache, ...]
 
 
-def next_position(cache: Cache, tokens: Tensor, max_length: int) -> int:
-    """Where tokens (rows, T) that follow those in the cache begin; raises ValueError when they do
-    not fit into `max_length` positions."""
+class TokenTree(NamedTuple):
+    """Tokens that do not follow one another but continue the same text at several places, so that
+    one pass rates many continuations.
+
+    positions: (T,) where each token stands.
+    mask: (T, cached + T) bool, which tokens each sees: of those in the cache, then of the new.
+    """
+
+    positions: Tensor
+    mask: Tensor
+
+    @classmethod
+    def branches(cls, positions: Tensor, cached: int) -> "TokenTree":
+        """Each token sees the cached text before its own position, and itself."""
+        text = torch.arange(cached, device=positions.device) < positions[:, None]
+        own = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
+        return cls(positions, torch.cat([text, own], dim=1))
+
+
+def positions_of(
+    tokens: Tensor, cache: Cache, max_length: int, tree: TokenTree | None = None
+) -> Tensor:
+    """Where the tokens (rows, T) stand, behind those in the cache unless a tree says otherwise;
+    raises ValueError when they do not fit into `max_length` positions."""
     start = 0 if cache[0].self_attn is None else cache[0].self_attn.keys.shape[2]
-    if (stop := start + tokens.shape[1]) > max_length:
+    stop = start + tokens.shape[1]
+    if tree is not None:
+        stop = int(tree.positions.max()) + 1
+    if stop > max_length:
         raise ValueError(f"{stop} tokens, but the decoder has {max_length} positions")
-    return start
+    if tree is not None:
+        return tree.positions
+    return torch.arange(start, stop, device=tokens.device)
 
 
 class DecoderOutput(NamedTuple):
@@ -74,14 +100,21 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, cache: LayerCache, need_weights: bool = False
+        self,
+        x: Tensor,
+        cache: LayerCache,
+        need_weights: bool = False,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, LayerCache, Tensor | None]:
-        """x (rows, T, width) -> the same shape, the longer cache, weights (rows, heads, T, S)."""
+        """x (rows, T, width) -> the same shape, the longer cache, weights (rows, heads, T, S).
+
+        mask: see `TokenTree`; causal if not given.
+        """
         normed = self.self_attn_norm(x)
         words = self.self_attn.keys_values(normed)
         if cache.self_attn is not None:
             words = cache.self_attn.append(words)
-        attended, _ = self.self_attn(normed, words, is_causal=True)
+        attended, _ = self.self_attn(normed, words, is_causal=mask is None, mask=mask)
         x = x + self.dropout(attended)
         attended, weights = self.cross_attn(
             self.cross_attn_norm(x), cache.cross_attn, need_weights=need_weights
@@ -139,7 +172,13 @@ class TextDecoder(nn.Module):
         context = self.image_projection(image_features)
         return tuple(LayerCache(block.cross_attn.keys_values(context)) for block in self.blocks)
 
-    def forward(self, tokens: Tensor, cache: Cache, need_weights: bool = False) -> DecoderOutput:
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: Cache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
+    ) -> DecoderOutput:
         """Read more tokens.
 
         Args:
@@ -147,15 +186,16 @@ class TextDecoder(nn.Module):
                 the number of images in the cache; rows of one image are consecutive.
             cache: from `look_at`, or from the output of the tokens before.
             need_weights: also return the cross-attention weights.
+            tree: how the tokens hang together, if they do not follow one another.
 
         Raises ValueError when the tokens do not fit into `max_length` positions.
         """
-        start = next_position(cache, tokens, self.max_length)
-        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        positions = positions_of(tokens, cache, self.max_length, tree)
+        mask = None if tree is None else tree.mask
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
         layers, weights = [], []
         for block, layer in zip(self.blocks, cache, strict=True):
-            x, layer, layer_weights = block(x, layer, need_weights)
+            x, layer, layer_weights = block(x, layer, need_weights, mask)
             layers.append(layer)
             weights.append(layer_weights)
         logits = F.linear(self.final_norm(x), self.token_embedding.weight)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from model.attention import KeyValues
 from model.attention_maps import (
     ALIKE,
     DEFAULT_METHOD,
@@ -22,6 +23,8 @@ from model.attention_maps import (
     spread,
 )
 from model.caption import Caption, CaptionWord, with_probabilities
+from model.decoder import DecoderOutput, TokenTree
+from model.generation import select
 
 if TYPE_CHECKING:
     from model.captioner import Captioner
@@ -114,12 +117,9 @@ def explain(
     on_step()
     # both methods with "rollout" need it, one of them the gradients too
     replay = _replay_with_gradients if needs & {"gradients", "rollout"} else _replay
-    log_probabilities, weights, gradients = replay(captioner, features, tokens)
-    with torch.inference_mode():
-        grey = captioner.encoder.grey_features()
-        blind = token_log_probabilities(captioner, grey, tokens)[0]
-        if "occlusion" in needs:
-            occlusion = _occlusion(captioner, pixels, tokens, log_probabilities, on_step)
+    log_probabilities, blind, weights, gradients = replay(captioner, features, tokens)
+    if "occlusion" in needs:
+        occlusion = _occlusion(captioner, pixels, tokens, log_probabilities, on_step)
     gained = (log_probabilities - blind).tolist()
     return Explanation(
         text=" ".join(word.text for word in words),
@@ -154,56 +154,88 @@ def read_sentence(captioner: Captioner, caption: Caption | str) -> tuple[list[in
     return tokens, words
 
 
+@torch.inference_mode()
 def token_log_probabilities(captioner: Captioner, features: Tensor, tokens: list[int]) -> Tensor:
     """log p of each token after those before it: (B, tokens), for image features (B, S, width)."""
-    inputs = torch.tensor([captioner.tokenizer.start, *tokens[:-1]], device=captioner.device)
-    chosen = torch.tensor(tokens, device=captioner.device)
+    return _read(captioner, features, tokens)[0]
+
+
+def _read(
+    captioner: Captioner, features: Tensor, tokens: list[int], need_weights: bool = False
+) -> tuple[Tensor, DecoderOutput]:
+    """As `token_log_probabilities`, and the output of the decoder's one pass."""
     cache = captioner.decoder.look_at(features)
-    output = captioner.decoder(inputs.expand(len(features), -1), cache)
+    inputs = _inputs(captioner, tokens).expand(len(features), -1)
+    output = captioner.decoder(inputs, cache, need_weights)
+    return _of_tokens(output, tokens), output
+
+
+def _inputs(captioner: Captioner, tokens: list[int]) -> Tensor:
+    """What is read for each token to be predicted: (1, tokens)."""
+    return torch.tensor([[captioner.tokenizer.start, *tokens[:-1]]], device=captioner.device)
+
+
+def _of_tokens(output: DecoderOutput, tokens: list[int]) -> Tensor:
+    """The log-probabilities (rows, tokens) that each row gives these tokens."""
     rated = output.logits.float().log_softmax(-1)
-    return rated.gather(2, chosen.expand(len(features), -1)[..., None])[..., 0]
+    chosen = torch.tensor(tokens, device=rated.device).expand(len(rated), -1)
+    return rated.gather(2, chosen[..., None])[..., 0]
+
+
+class _Replay(NamedTuple):
+    """One pass over the sentence: every token is predicted from those before it.
+
+    The row of `weights` at input position t chose token t + 1; it is filed under that one.
+
+    Attributes:
+        log_probabilities, blind: of each token, with the photo and with a plain grey one.
+        weights: (layers, heads, tokens, S).
+        gradients: as `weights`, of each token's own log-probability, or None.
+    """
+
+    log_probabilities: Tensor
+    blind: Tensor
+    weights: np.ndarray
+    gradients: np.ndarray | None = None
 
 
 @torch.inference_mode()
-def _replay(
-    captioner: Captioner, features: Tensor, tokens: list[int]
-) -> tuple[Tensor, np.ndarray, None]:
-    """One pass over the sentence: every token is predicted from those before it.
-
-    Returns each token's log-probability and the weights (layers, heads, tokens, S). The row at
-    input position t chose token t + 1; it is filed under that one.
-    """
-    inputs = torch.tensor([[captioner.tokenizer.start, *tokens[:-1]]], device=captioner.device)
-    output = captioner.decoder(inputs, captioner.decoder.look_at(features), need_weights=True)
-    rated = output.logits[0].float().log_softmax(-1)
-    own = rated.gather(1, torch.tensor(tokens, device=captioner.device)[:, None])[:, 0]
-    return own, torch.cat(output.cross_attn_weights).float().cpu().numpy(), None
+def _replay(captioner: Captioner, features: Tensor, tokens: list[int]) -> _Replay:
+    both = torch.cat([features, captioner.encoder.grey_features()])
+    rated, output = _read(captioner, both, tokens, need_weights=True)
+    return _Replay(*rated, _stacked([layer[:1] for layer in output.cross_attn_weights]))
 
 
-def _replay_with_gradients(
-    captioner: Captioner, features: Tensor, tokens: list[int]
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """As `_replay`, and of each weight the gradient of its own token's log-probability."""
-    device = captioner.device
-    with torch.inference_mode(False), torch.enable_grad():
-        inputs = torch.tensor([captioner.tokenizer.start, *tokens[:-1]], device=device)
-        chosen = torch.tensor(tokens, device=device)[:, None]
-        # One row a token, so that each token's gradient is its own: in a single row a later
-        # token's would flow back, through self-attention, into the weights of the earlier.
-        rows = torch.arange(len(tokens), device=device)
-        cache = captioner.decoder.look_at(features.clone().requires_grad_())
-        output = captioner.decoder(inputs.expand(len(tokens), -1), cache, need_weights=True)
-        own = output.logits[rows, rows].float().log_softmax(-1).gather(1, chosen)[:, 0]
+@torch.inference_mode(False)
+def _replay_with_gradients(captioner: Captioner, features: Tensor, tokens: list[int]) -> _Replay:
+    """The sentence is read twice: the second time each token sees the others as they were read the
+    first time. So no token's log-probability flows back, through self-attention, into the
+    attention of another, and one pass gives each its own gradient."""
+    both = torch.cat([features, captioner.encoder.grey_features()])
+    with torch.no_grad():
+        rated, output = _read(captioner, both, tokens)
+    cache = tuple(
+        layer._replace(cross_attn=KeyValues(keys.requires_grad_(), values))
+        for layer in select(output.cache, [0], [0])
+        for keys, values in [layer.cross_attn]
+    )
+    with torch.enable_grad():
+        positions = torch.arange(len(tokens), device=captioner.device)
+        before = positions < positions[:, None]
+        itself = positions == positions[:, None]
+        tree = TokenTree(positions, torch.cat([before, itself], dim=1))
+        output = captioner.decoder(_inputs(captioner, tokens), cache, need_weights=True, tree=tree)
+        own = _of_tokens(output, tokens)
         gradients = torch.autograd.grad(own.sum(), output.cross_attn_weights)
-
-    def of_each_token(layers: Sequence[Tensor]) -> np.ndarray:
-        # layers × (tokens, heads, tokens, S) -> (layers, heads, tokens, S)
-        picked = torch.stack([layer.detach()[rows, :, rows] for layer in layers])
-        return picked.transpose(1, 2).float().cpu().numpy()
-
-    return own.detach(), of_each_token(output.cross_attn_weights), of_each_token(gradients)
+    return _Replay(*rated, _stacked(output.cross_attn_weights), _stacked(gradients))
 
 
+def _stacked(layers: Sequence[Tensor]) -> np.ndarray:
+    """layers × (1, heads, tokens, S) -> (layers, heads, tokens, S)"""
+    return torch.cat([layer.detach() for layer in layers]).float().cpu().numpy()
+
+
+@torch.inference_mode()
 def _occlusion(
     captioner: Captioner,
     pixels: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from model.attention import KeyValues
-from model.decoder import Cache, DecoderOutput, LayerCache, next_position
+from model.decoder import Cache, DecoderOutput, LayerCache, TokenTree, positions_of
 
 
 class TransformersDecoder(nn.Module):
@@ -35,6 +35,9 @@ class TransformersDecoder(nn.Module):
         accepted = inspect.signature(network.forward).parameters
         # transformers renamed it in 5.24
         self._cache_name = "cache" if "cache" in accepted else "past_key_values"
+        # RoBERTa's count from behind the padding's
+        roberta = network.config.model_type == "roberta"
+        self._first_position = network.config.pad_token_id + 1 if roberta else 0
         # BLIP's reads in both directions unless each call says so
         self._arguments = {"is_decoder": True} if "is_decoder" in accepted else {}
 
@@ -48,9 +51,15 @@ class TransformersDecoder(nn.Module):
         image = both.cross_attention_cache.layers
         return tuple(LayerCache(KeyValues(layer.keys, layer.values)) for layer in image)
 
-    def forward(self, tokens: Tensor, cache: Cache, need_weights: bool = False) -> DecoderOutput:
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: Cache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
+    ) -> DecoderOutput:
         """See `TextDecoder.forward`."""
-        next_position(cache, tokens, self.max_length)
+        positions_of(tokens, cache, self.max_length, tree)
         rows, (images, _, seen, _) = len(tokens), cache[0].cross_attn.keys.shape
         if rows % images:
             raise ValueError(f"{rows} rows of tokens do not fit {images} images")
@@ -63,7 +72,8 @@ class TransformersDecoder(nn.Module):
                 words.update(*layer.self_attn, number)
         # the image is in the cache already; this only says that there is one, and takes no memory
         context = cache[0].cross_attn.keys.new_zeros(1).expand(rows, seen, 1)
-        output = self._read(tokens, context, EncoderDecoderCache(words, image), need_weights)
+        both = EncoderDecoderCache(words, image)
+        output = self._read(tokens, context, both, need_weights, tree)
         longer = tuple(
             layer._replace(self_attn=KeyValues(read.keys, read.values))
             for layer, read in zip(cache, words.layers, strict=True)
@@ -72,8 +82,21 @@ class TransformersDecoder(nn.Module):
         return DecoderOutput(output.logits, longer, weights)
 
     def _read(
-        self, tokens: Tensor, context: Tensor, both: EncoderDecoderCache, need_weights: bool = False
+        self,
+        tokens: Tensor,
+        context: Tensor,
+        both: EncoderDecoderCache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
     ):
+        places = {}
+        if tree is not None:
+            hidden = torch.zeros(tree.mask.shape, dtype=context.dtype, device=context.device)
+            hidden.masked_fill_(~tree.mask, torch.finfo(context.dtype).min)
+            places = {
+                "position_ids": (tree.positions + self._first_position)[None],
+                "attention_mask": hidden.expand(len(tokens), 1, -1, -1),
+            }
         return self.network(
             input_ids=tokens,
             encoder_hidden_states=context,
@@ -81,4 +104,5 @@ class TransformersDecoder(nn.Module):
             use_cache=True,
             **{self._cache_name: both},
             **self._arguments,
+            **places,
         )
