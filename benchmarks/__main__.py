@@ -9,11 +9,11 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import generate, machine, maps, photo, training
+from benchmarks import generate, machine, maps, page, photo, training
 from benchmarks.timing import show
 
-PARTS = {"machine": machine, "photo": photo, "generate": generate, "maps": maps}
-PARTS |= {"training": training}
+PARTS = {"machine": machine, "photo": photo, "page": page, "generate": generate}
+PARTS |= {"maps": maps, "training": training}
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from model.explanation import Explanation, explain
 from model.familiarity import FAMILIARITY, Familiarity
 from model.generation import DecodingOptions, Hypothesis, generate
 from model.hub import WEIGHTS, checkpoint_folder
-from model.images import load_image
+from model.images import load_image, thinned
 from model.sizes import check_settings
 from model.tokenizer import CaptionTokenizer
 from model.transformers_decoder import TransformersDecoder
@@ -178,7 +178,8 @@ class Captioner(nn.Module):
 
     def pixel_values(self, images: Sequence[Any]) -> Tensor:
         """Photos (anything `load_image` takes) as the encoder's input (B, 3, height, width)."""
-        photos = [load_image(image) for image in images]
+        height, width = self.encoder.image_size
+        photos = [thinned(load_image(image), (width, height)) for image in images]
         return self.image_processor(photos, return_tensors="pt").pixel_values.to(self.device)
 
     @torch.inference_mode()

@@ -442,3 +442,11 @@ def test_push_uploads_what_was_saved(captioner, monkeypatch, tmp_path):
     assert sent == {
         "me/mine": ["config.json", WEIGHTS, "preprocessor_config.json", "tokenizer.json"]
     }
+
+
+def test_what_the_encoder_sees_of_a_large_photo():
+    """Thinned first or not, it is the same but for a grey level."""
+    captioner, photo = tiny_captioner(), draw_photo(1200, 900)
+    whole = captioner.image_processor([photo], return_tensors="pt").pixel_values
+    std = max(captioner.image_processor.image_std)
+    torch.testing.assert_close(captioner.pixel_values([photo]), whole, atol=3 / 255 / std, rtol=0)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from model import images
-from model.images import ImageError, find_images, load_image
+from model.images import ImageError, find_images, load_image, thinned
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -413,3 +413,10 @@ def test_find_images_reports_a_missing_path_and_an_empty_folder(tmp_path):
 )
 def test_fit_keeps_the_shape_and_never_vanishes(size, expected):
     assert images.fit(Image.new("RGB", size), 60).size == expected
+
+
+@pytest.mark.parametrize(
+    "size, expected", [((1200, 900), (400, 300)), ((150, 2000), (150, 2000)), ((99, 99), (99, 99))]
+)
+def test_a_photo_is_thinned_by_whole_numbers_and_stays_twice_as_large(size, expected):
+    assert thinned(Image.new("RGB", size), (100, 150)).size == expected

@@ -1,6 +1,7 @@
 """The caption tab: a photo in, its caption word by word, and where each word looked."""
 
 import html
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ UNLIKE = (
     "This photo is unlike the ones this model learned from: expect a worse caption, or choose "
     "another model."
 )
+EVERY = 0.1  # seconds: how often a page hears of a caption that grows
 SEARCHES = ["likeliest (beams)", "by chance (sampling)"]
 TO_THE_TOP = "(...inputs) => { scrollTo({ top: 0 }); return inputs }"  # where the caption appears
 
@@ -51,10 +53,13 @@ def write(
         options |= {"sample": True, "temperature": temperature, "top_p": 0.95}
     else:
         options |= {"sample": False, "num_beams": max(num_beams, num_captions)}
-    last = None
+    last, told = None, 0.0
     for ranked in captioner.stream_captions(features, **options):
         last = ranked
-        yield lens.writing(ranked[0].words)
+        # each way to the page takes longer than a step
+        if time.monotonic() - told > EVERY:
+            yield lens.writing(ranked[0].words)
+            told = time.monotonic()
     captions = [caption for caption in last if caption.words]
     if not captions:
         raise ValueError("The model has nothing to say about this photo.")

@@ -72,6 +72,8 @@ def reading(
 ) -> dict[str, Any]:
     """A caption, or any sentence, with its maps: 8 bits a patch, each map's own peak at 255.
 
+    The page has the photo since `writing`.
+
     features: of the photo, where they are there already.
     continues: whether a runner-up may be chosen, and the caption goes on from it.
 
@@ -92,7 +94,6 @@ def reading(
         "state": "done",
         "id": time.monotonic(),  # two answers that are alike are still two
         "model": captioner.name,
-        "photo": data_url(shown(photo)),
         "words": [
             {
                 "text": word.text,
