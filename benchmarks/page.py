@@ -62,7 +62,8 @@ def choose(client: httpx.Client, config: dict[str, Any], photo: bytes) -> tuple[
                 message = json.loads(line.removeprefix("data: "))
                 came += [time.perf_counter() - begun] * (message["msg"] == "process_generating")
                 if message["msg"] == "process_completed":
-                    if not message["success"]:
+                    [value] = message["output"]["data"]
+                    if not message["success"] or value.get("state") != "done":
                         raise RuntimeError(f"the page could not caption the photo: {message}")
                     break
     return came[1], came[-1]  # the photo itself comes before the first word

@@ -44,7 +44,7 @@ class _RunnerUp:
     columns: tuple[int, ...] = ()
 
     def then(self, token: int, log_probability: float, column: int) -> _RunnerUp:
-        """With one more piece; the last one's place in the cache is `column`."""
+        """With one more piece; the piece before it is in the cache at `column`."""
         return replace(
             self,
             tokens=[*self.tokens, token],
@@ -104,8 +104,8 @@ def alternatives(
         for column, (one, value, token) in enumerate(
             zip(open_, values.tolist(), tokens.tolist(), strict=True), first
         ):
-            full = LONGEST, captioner.config.max_length - 1 - one.start
-            if len(one.tokens) >= min(full) or tokenizer.follows_a_word(token):
+            longest = min(LONGEST, captioner.config.max_length - 1 - one.start)
+            if len(one.tokens) >= longest or tokenizer.follows_a_word(token):
                 done.append(one)
             else:
                 still.append(one.then(token, value, column))

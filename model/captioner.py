@@ -178,8 +178,11 @@ class Captioner(nn.Module):
 
     def pixel_values(self, images: Sequence[Any]) -> Tensor:
         """Photos (anything `load_image` takes) as the encoder's input (B, 3, height, width)."""
-        height, width = self.encoder.image_size
-        photos = [thinned(load_image(image), (width, height)) for image in images]
+        photos = [load_image(image) for image in images]
+        processor = self.image_processor
+        if processor.do_resize and not getattr(processor, "do_center_crop", False):
+            height, width = self.encoder.image_size
+            photos = [thinned(photo, (width, height), processor.resample) for photo in photos]
         return self.image_processor(photos, return_tensors="pt").pixel_values.to(self.device)
 
     @torch.inference_mode()

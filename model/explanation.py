@@ -183,7 +183,7 @@ def _of_tokens(output: DecoderOutput, tokens: list[int]) -> Tensor:
 
 
 class _Replay(NamedTuple):
-    """One pass over the sentence: every token is predicted from those before it.
+    """What a finished sentence shows: every token is predicted from those before it.
 
     The row of `weights` at input position t chose token t + 1; it is filed under that one.
 
@@ -221,9 +221,7 @@ def _replay_with_gradients(captioner: Captioner, features: Tensor, tokens: list[
     )
     with torch.enable_grad():
         positions = torch.arange(len(tokens), device=captioner.device)
-        before = positions < positions[:, None]
-        itself = positions == positions[:, None]
-        tree = TokenTree(positions, torch.cat([before, itself], dim=1))
+        tree = TokenTree.branches(positions, cached=len(tokens))
         output = captioner.decoder(_inputs(captioner, tokens), cache, need_weights=True, tree=tree)
         own = _of_tokens(output, tokens)
         gradients = torch.autograd.grad(own.sum(), output.cross_attn_weights)
