@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.caption import Caption
 from model.decoder import Cache, TokenTree
-from model.explanation import read_sentence
+from model.explanation import read, read_sentence
 
 if TYPE_CHECKING:
     from model.captioner import Captioner
@@ -72,11 +72,8 @@ def alternatives(
     """See `Captioner.alternatives`. image_features: (S, image_width)."""
     tokenizer = captioner.tokenizer
     said, words = read_sentence(captioner, caption)
-    read = captioner.decoder(
-        torch.tensor([[tokenizer.start, *said[:-1]]], device=captioner.device),
-        captioner.decoder.look_at(image_features[None]),
-    )
-    rated, cache = read.logits[0].float().log_softmax(-1), read.cache
+    _, output = read(captioner, image_features[None], said)
+    rated, cache = output.logits[0].float().log_softmax(-1), output.cache
 
     def may_stand(token: int, place: int) -> bool:
         if place:

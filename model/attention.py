@@ -84,7 +84,7 @@ class MultiHeadAttention(nn.Module):
         keys, values = keys_values
         rows, length, _ = x.shape
         batch, seen = keys.shape[0], keys.shape[2]
-        if rows % batch or (is_causal and rows != batch):
+        if rows % batch or ((is_causal or mask is not None) and rows != batch):
             raise ValueError(f"{rows} rows of queries do not fit {batch} rows of keys and values")
         query = self._split(self.query(x).view(batch, rows // batch * length, -1))
         if is_causal and length > 1:

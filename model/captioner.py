@@ -183,7 +183,7 @@ class Captioner(nn.Module):
         if processor.do_resize and not getattr(processor, "do_center_crop", False):
             height, width = self.encoder.image_size
             photos = [thinned(photo, (width, height), processor.resample) for photo in photos]
-        return self.image_processor(photos, return_tensors="pt").pixel_values.to(self.device)
+        return processor(photos, return_tensors="pt").pixel_values.to(self.device)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Any]) -> Tensor:

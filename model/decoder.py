@@ -48,15 +48,15 @@ def positions_of(
 ) -> Tensor:
     """Where the tokens (rows, T) stand, behind those in the cache unless a tree says otherwise;
     raises ValueError when they do not fit into `max_length` positions."""
-    start = 0 if cache[0].self_attn is None else cache[0].self_attn.keys.shape[2]
-    stop = start + tokens.shape[1]
-    if tree is not None:
-        stop = int(tree.positions.max()) + 1
+    if tree is None:
+        start = 0 if cache[0].self_attn is None else cache[0].self_attn.keys.shape[2]
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        stop = start + tokens.shape[1]
+    else:
+        positions, stop = tree.positions, int(tree.positions.max()) + 1
     if stop > max_length:
         raise ValueError(f"{stop} tokens, but the decoder has {max_length} positions")
-    if tree is not None:
-        return tree.positions
-    return torch.arange(start, stop, device=tokens.device)
+    return positions
 
 
 class DecoderOutput(NamedTuple):

@@ -157,13 +157,14 @@ def read_sentence(captioner: Captioner, caption: Caption | str) -> tuple[list[in
 @torch.inference_mode()
 def token_log_probabilities(captioner: Captioner, features: Tensor, tokens: list[int]) -> Tensor:
     """log p of each token after those before it: (B, tokens), for image features (B, S, width)."""
-    return _read(captioner, features, tokens)[0]
+    return read(captioner, features, tokens)[0]
 
 
-def _read(
+def read(
     captioner: Captioner, features: Tensor, tokens: list[int], need_weights: bool = False
 ) -> tuple[Tensor, DecoderOutput]:
-    """As `token_log_probabilities`, and the output of the decoder's one pass."""
+    """As `token_log_probabilities`, and the output of the decoder's one pass, whose cache holds the
+    sentence."""
     cache = captioner.decoder.look_at(features)
     inputs = _inputs(captioner, tokens).expand(len(features), -1)
     output = captioner.decoder(inputs, cache, need_weights)
@@ -202,7 +203,7 @@ class _Replay(NamedTuple):
 @torch.inference_mode()
 def _replay(captioner: Captioner, features: Tensor, tokens: list[int]) -> _Replay:
     both = torch.cat([features, captioner.encoder.grey_features()])
-    rated, output = _read(captioner, both, tokens, need_weights=True)
+    rated, output = read(captioner, both, tokens, need_weights=True)
     return _Replay(*rated, _stacked([layer[:1] for layer in output.cross_attn_weights]))
 
 
@@ -213,7 +214,7 @@ def _replay_with_gradients(captioner: Captioner, features: Tensor, tokens: list[
     attention of another, and one pass gives each its own gradient."""
     both = torch.cat([features, captioner.encoder.grey_features()])
     with torch.no_grad():
-        rated, output = _read(captioner, both, tokens)
+        rated, output = read(captioner, both, tokens)
     cache = tuple(
         layer._replace(cross_attn=KeyValues(keys.requires_grad_(), values))
         for layer in select(output.cache, [0], [0])

@@ -56,3 +56,11 @@ def test_the_word_itself_is_not_among_them_and_the_end_may_be(captioner):
             ends = float(rated[tokenizer.end].exp())
             assert ended[0].probability == pytest.approx(ends, rel=1e-3)
             assert all(o.probability <= 1 - float(rated[first].exp()) + 1e-5 for o in others)
+
+
+def test_the_longest_sentence_has_runners_up_too(captioner):
+    longest = captioner.config.max_length - 1
+    caption = captioner.caption(draw_photo(), min_length=longest, max_length=longest)
+    features = captioner.encode([draw_photo()])[0]
+    assert len(caption.tokens) == longest
+    assert all(captioner.alternatives(features, caption, count=50))

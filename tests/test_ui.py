@@ -55,7 +55,7 @@ def test_a_caption_grows_and_is_then_whole(captioner):
     *partial, whole = caption_tab.write(captioner, draw_photo(), num_beams=2, num_captions=2)
     assert [value["state"] for value in partial] == ["writing"] * len(partial)
     shown = Image.open(io.BytesIO(base64.b64decode(partial[0]["photo"].partition(",")[2])))
-    assert max(shown.size) == 768 and not partial[0]["words"]
+    assert shown.size == (768, 512) and not partial[0]["words"]
     assert not any("photo" in value for value in (*partial[1:], whole)), "sent once"
     assert whole["state"] == "done" and whole["continues"] and whole["hint"] == ""
     text = " ".join(word["text"] for word in whole["words"])
@@ -67,6 +67,14 @@ def test_a_caption_grows_and_is_then_whole(captioner):
         captioner, draw_photo(), prefix="a dog", search=caption_tab.SEARCHES[1], temperature=0.5
     )
     assert [word["text"] for word in sampled["words"][:2]][0] == "a"
+
+
+def test_words_come_no_faster_than_a_page_can_take_them(captioner, monkeypatch):
+    counts = []
+    for seconds in (0, 3600):
+        monkeypatch.setattr(caption_tab, "EVERY", seconds)
+        counts.append(len(list(caption_tab.write(captioner, draw_photo(), num_beams=2))))
+    assert counts[0] > 5 and counts[1] == 3, "the photo, the first word, the whole"
 
 
 def test_an_unlike_photo_is_told(captioner, monkeypatch):
