@@ -13,11 +13,13 @@ import sys
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
+from gradio.route_utils import FnIndexInferError  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from model import CheckpointError  # noqa: E402
 from ui.captioners import Captioners  # noqa: E402
 from ui.page import CSS, build, theme  # noqa: E402
+from ui.request_checks import refuse  # noqa: E402
 from ui.service import check_upload_folder, finish, health, no_room  # noqa: E402
 
 # a line for each request, among what gradio prints
@@ -42,7 +44,12 @@ if __name__ == "__main__":
         run_history=False,
         app_kwargs={
             "routes": [Route("/health", health)],
-            "exception_handlers": {OSError: no_room},
+            "exception_handlers": {
+                OSError: no_room,
+                FnIndexInferError: refuse,  # gradio raises these for what it does not have
+                KeyError: refuse,
+                TypeError: refuse,
+            },
         },
         prevent_thread_lock=True,
     )

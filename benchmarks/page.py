@@ -19,7 +19,7 @@ import httpx
 from benchmarks.photo import EXAMPLES, jpeg
 from benchmarks.timing import Row, show
 from model.images import find_images
-from tests.serving import served
+from tools.serving import served
 
 API = "/gradio_api"
 ROUNDS = 9

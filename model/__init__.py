@@ -3,19 +3,29 @@
 from model.attention_maps import CrossAttention
 from model.caption import Caption
 from model.captioner import Captioner
-from model.config import CheckpointError
+from model.errors import (
+    CaptionLensError,
+    CheckpointError,
+    DataError,
+    ImageError,
+    OptionError,
+    RunError,
+)
 from model.explanation import Explanation
 from model.generation import DecodingOptions
-from model.images import ImageError
 from model.loading import load
 
 __all__ = [
     "Caption",
+    "CaptionLensError",
     "Captioner",
     "CheckpointError",
     "CrossAttention",
+    "DataError",
     "DecodingOptions",
     "Explanation",
     "ImageError",
+    "OptionError",
+    "RunError",
     "load",
 ]

@@ -17,11 +17,23 @@ import numpy as np
 from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.captioner import SHIPPED, Captioner, default_device
 from model.comparison import look, plain, words_to_show
+from model.error_reporting import print_error, report_errors
+from model.errors import CaptionLensError, ImageError, OptionError
 from model.figures import SCALES, comparison_sheet, contact_sheet, save_figure
-from model.images import ImageError, find_images, load_image
+from model.images import find_images, load_image
 from model.loading import load
+from model.output_path import check_output_file, check_output_folder
 from model.part_files import ERRORS, FORMATS
-from model.records import captioned, csv_writer, explanation_record, jsonl_writer, records
+from model.records import (
+    captioned,
+    csv_writer,
+    explanation_record,
+    jsonl_writer,
+    photo_key,
+    records,
+)
+
+FORMAT_BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".txt": "text", ".parquet": "parquet"}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -45,13 +57,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     caption.add_argument(
         "--format",
         choices=("text", "jsonl", "csv", "parquet"),
-        help="text if not given; with ray jsonl, if not given, or parquet",
+        help="if not given: as the name of --output FILE ends, or text; with ray jsonl or parquet",
     )
     caption.add_argument(
         "--output",
         default="-",
         metavar="FILE",
-        help="- is standard output; with ray a folder, which a later run adds to",
+        help="- is standard output; a CSV file begins with the byte order mark that Excel needs; "
+        "with ray a folder, which a later run adds to",
     )
     caption.add_argument(
         "--resume",
@@ -122,26 +135,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit status. Every error is one line on standard error."""
+    """Run a command; returns the exit status."""
     settings = parse(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that is not text must not stop the rest
             stream.reconfigure(errors="backslashreplace")
-    try:
-        run = {"caption": caption, "explain": explain, "compare": compare, "info": info}
-        status = run[settings.command](settings)
-        sys.stdout.flush()  # here, where a reader that has left is no surprise
-        return status
-    except BrokenPipeError:
-        # who read our output has left; nothing more to say, here or at exit
-        sys.stdout = None
-        return 1
-    except (ValueError, OSError) as error:  # ours are ValueErrors
-        _complain(error)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    run = {"caption": caption, "explain": explain, "compare": compare, "info": info}
+    status = run[settings.command](settings)
+    sys.stdout.flush()  # here, where a reader that has left is no surprise
+    return status
 
 
 def caption(settings: argparse.Namespace) -> int:
@@ -150,21 +154,29 @@ def caption(settings: argparse.Namespace) -> int:
     if settings.num_beams is not None:
         options["num_beams"] = settings.num_beams
     if settings.batch_size is not None and settings.batch_size < 1:
-        raise ValueError(f"--batch-size must be at least 1, not {settings.batch_size}")
+        raise OptionError(f"--batch-size must be at least 1, not {settings.batch_size}")
     if settings.engine == "ray":
         return _caption_on_ray(settings, options)
     if settings.workers is not None or settings.format == "parquet":
-        raise ValueError("--workers and --format parquet need --engine ray")
-    form = settings.format or "text"
+        raise OptionError("--workers and --format parquet need --engine ray")
+    suffix = Path(settings.output).suffix.lower()
+    form = settings.format or FORMAT_BY_SUFFIX.get(suffix, "text")
+    if form == "parquet":
+        raise OptionError(
+            f"{settings.output}: Parquet needs --engine ray, and a folder as --output"
+        )
     if settings.resume and (settings.output == "-" or form == "text"):
-        raise ValueError("--resume needs --output FILE and --format jsonl or csv")
+        raise OptionError("--resume needs --output FILE and --format jsonl or csv")
+    if settings.output != "-":
+        check_output_file(settings.output)
     there = settings.resume and Path(settings.output).exists()
     counted = captioned(Path(settings.output), form) if there else {}
     done = {image for image, count in counted.items() if count >= settings.num_captions}
     captioner = _load(settings.checkpoint, settings)
     captioner.options(**options)  # complains before any photo is read
     failed = False
-    with _output(settings.output, "a" if there else "w") as file:
+    encoding = "utf-8-sig" if form == "csv" else "utf-8"  # Excel knows UTF-8 by its mark alone
+    with _output(settings.output, "a" if there else "w", encoding) as file:
         writers = {
             "text": _text_writer,
             "jsonl": jsonl_writer,
@@ -177,7 +189,7 @@ def caption(settings: argparse.Namespace) -> int:
         for path, captions in _captioned(captioner, settings, options, done):
             if isinstance(captions, Exception):
                 failed = True
-                _complain(captions)
+                print_error(captions)
             for record in records(str(path), captions, captioner.name):
                 write(record)
             # all of a photo's lines at once: --resume may rely on it
@@ -209,7 +221,7 @@ def _captioned(captioner, settings, options, done) -> Iterator[tuple[Path, objec
 
 
 def _photos(given: list[str], done: Collection[str] = ()) -> Iterator[tuple[Path, object]]:
-    """(path, photo or the error), of files and folders, without those in `done`."""
+    """(path, photo or the error), of files and folders, without those whose key is in `done`."""
     for place in given:
         try:
             paths = find_images(place)
@@ -217,7 +229,7 @@ def _photos(given: list[str], done: Collection[str] = ()) -> Iterator[tuple[Path
             yield Path(place), error
             continue
         for path in paths:
-            if str(path) in done:
+            if photo_key(str(path)) in done:
                 continue
             try:
                 yield path, load_image(path)
@@ -230,13 +242,13 @@ def _caption_on_ray(settings: argparse.Namespace, options: dict) -> int:
 
     format = settings.format or "jsonl"
     if format not in FORMATS:
-        raise ValueError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
+        raise OptionError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
     if settings.allow_pickle:
-        raise ValueError("--allow-pickle does nothing with --engine ray")
+        raise OptionError("--allow-pickle does nothing with --engine ray")
     if settings.resume:
-        raise ValueError("--engine ray goes on by itself: leave --resume out")
+        raise OptionError("--engine ray goes on by itself: leave --resume out")
     if settings.output == "-":
-        raise ValueError("--engine ray needs --output FOLDER, which gets the captions in parts")
+        raise OptionError("--engine ray needs --output FOLDER, which gets the captions in parts")
     begun = time.monotonic()
     result = caption_on_ray(
         settings.paths,
@@ -252,7 +264,7 @@ def _caption_on_ray(settings: argparse.Namespace, options: dict) -> int:
         f"{result.there} were there already: {settings.output}"
     )
     if result.failed:
-        _complain(f"{result.failed} could not be captioned: {Path(settings.output, ERRORS)}")
+        print_error(f"{result.failed} could not be captioned: {Path(settings.output, ERRORS)}")
     return int(result.failed > 0)
 
 
@@ -267,8 +279,10 @@ def _text_writer(file: TextIO):
 def explain(settings: argparse.Namespace) -> int:
     """Save the maps of a photo's caption, or of a given sentence."""
     output = Path(settings.output)
-    if output.suffix not in (".png", ".npz", ".json"):
-        raise ValueError(f"{output}: the name must end in .png, .npz or .json")
+    suffix = output.suffix.lower()
+    if suffix not in (".png", ".npz", ".json"):
+        raise OptionError(f"{output}: the name must end in .png, .npz or .json")
+    check_output_file(output)
     check_method(settings.method)
     photo = load_image(settings.image)
     captioner = _load(settings.checkpoint, settings)
@@ -286,18 +300,19 @@ def explain(settings: argparse.Namespace) -> int:
         **choices,
         "checkpoint": captioner.name,
     }
-    if output.suffix == ".png":
+    if suffix == ".png":
         about["scale"] = settings.scale
         save_figure(contact_sheet(photo, explanation, maps, about), output, about)
-    elif output.suffix == ".npz":
-        np.savez_compressed(
-            output,
-            maps=np.stack(maps),
-            words=np.array([word.text for word in explanation.words]),
-            weights=attention.weights,
-            grid_size=np.array(attention.grid_size),
-            num_prefix_tokens=np.array(attention.num_prefix_tokens),
-        )
+    elif suffix == ".npz":
+        with open(output, "wb") as file:  # savez adds .npz to a name that ends in .NPZ
+            np.savez_compressed(
+                file,
+                maps=np.stack(maps),
+                words=np.array([word.text for word in explanation.words]),
+                weights=attention.weights,
+                grid_size=np.array(attention.grid_size),
+                num_prefix_tokens=np.array(attention.num_prefix_tokens),
+            )
     else:
         data = explanation_record(explanation, maps, about)
         output.write_text(json.dumps(data, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -311,9 +326,11 @@ def compare(settings: argparse.Namespace) -> int:
     """Print what each captioner says of each photo; draw the words that they share."""
     names = settings.checkpoints
     if len(set(names)) < max(2, len(names)):
-        raise ValueError(f"--checkpoints needs at least two different ones, not {' '.join(names)}")
-    captioners = [_load(name, settings) for name in names]
+        raise OptionError(f"--checkpoints needs at least two different ones, not {' '.join(names)}")
     folder = Path(settings.output) if settings.output else None
+    if folder:
+        check_output_folder(folder)
+    captioners = [_load(name, settings) for name in names]
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     failed = False
@@ -321,11 +338,11 @@ def compare(settings: argparse.Namespace) -> int:
         if not isinstance(photo, Exception):
             try:
                 sides = [look(captioner, photo) for captioner in captioners]
-            except ValueError as error:
+            except CaptionLensError as error:
                 photo = error
         if isinstance(photo, Exception):
             failed = True
-            _complain(photo)
+            print_error(photo)
             continue
         print(path)
         for side in sides:
@@ -381,16 +398,12 @@ def _load(name: str | None, settings: argparse.Namespace) -> Captioner:
 
 
 @contextmanager
-def _output(name: str, mode: str) -> Iterator[TextIO]:
+def _output(name: str, mode: str, encoding: str) -> Iterator[TextIO]:
     if name == "-":
         yield sys.stdout
     else:
-        with open(name, mode, encoding="utf-8", errors="backslashreplace", newline="") as file:
+        with open(name, mode, encoding=encoding, errors="backslashreplace", newline="") as file:
             yield file
-
-
-def _complain(error: Exception | str) -> None:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from model.caption import Caption
 from model.decoder import Cache, TokenTree
+from model.errors import OptionError
 from model.explanation import read, read_sentence
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ def alternatives(
     captioner: Captioner, image_features: Tensor, caption: Caption | str, count: int
 ) -> list[list[Alternative]]:
     """See `Captioner.alternatives`. image_features: (S, image_width)."""
+    if not isinstance(count, Integral) or count < 1:
+        raise OptionError(f"count must be a whole number from 1, not {count!r}")
     tokenizer = captioner.tokenizer
     said, words = read_sentence(captioner, caption)
     _, output = read(captioner, image_features[None], said)

@@ -5,10 +5,13 @@ A map is to be trusted as far as it was measured: `python -m training.evaluate_m
 method here with what happens when the patches it points at are hidden.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from model.errors import OptionError
 
 SINK = 3.0  # a sink gets at least so many times an even share from every token
 ALIKE = 0.1  # maps whose spread is below this are the same for every word
@@ -97,21 +100,32 @@ def occluded(
     """The fall of the word's log-probability when a patch is hidden, in nats, the sum over the
     word's tokens; where hiding it helps the word, 0 (Zeiler and Fergus 2014)."""
     if layer is not None or head is not None:
-        raise ValueError("the method 'occlusion' has no layers or heads to choose from")
+        raise OptionError("the method 'occlusion' has no layers or heads to choose from")
     fall = np.maximum(attention.occlusion[span[0] : span[1]].sum(axis=0), 0)
     return np.concatenate([np.zeros(attention.num_prefix_tokens), fall.ravel()])
 
 
 def _mean(values: np.ndarray, span: tuple[int, int], layer: Choice, head: Choice) -> np.ndarray:
     """Values (layers, heads, tokens, prefix + patches) -> (prefix + patches,), of one word."""
-    chosen = []
-    for name, value, count in (("layer", layer, len(values)), ("head", head, values.shape[1])):
-        wanted = range(count) if value is None else np.atleast_1d(value)
-        for one in wanted:
-            if not 0 <= one < count:
-                raise ValueError(f"{name} {one} does not exist; there are {count}, counted from 0")
-        chosen.append(np.array(wanted))
-    return values[chosen[0]][:, chosen[1], span[0] : span[1]].mean(axis=(0, 1, 2))
+    layers = _numbers("layer", layer, len(values))
+    heads = _numbers("head", head, values.shape[1])
+    return values[layers][:, heads, span[0] : span[1]].mean(axis=(0, 1, 2))
+
+
+def _numbers(name: str, choice: Choice, count: int) -> list[int]:
+    """The layers or heads of a choice, all of them if it is None."""
+    if choice is None:
+        return list(range(count))
+    try:
+        numbers = [operator.index(n) for n in np.atleast_1d(choice).tolist()]
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{name} must be a number or a list of them, not {choice!r}") from error
+    if not numbers:
+        raise OptionError(f"{name} names none; give at least one, or None for all")
+    for number in numbers:
+        if not 0 <= number < count:
+            raise OptionError(f"{name} {number} does not exist; there are {count}, counted from 0")
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -145,8 +159,8 @@ DEFAULT_METHOD = "gradient"
 
 def check_method(name: str) -> str:
     """The name, if there is such a method; raises ValueError that lists them."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
+    if not isinstance(name, str) or name not in METHODS:
+        raise OptionError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
     return name
 
 
@@ -170,9 +184,9 @@ def heatmap(
     """
     chosen = METHODS[check_method(method)]
     if not 0 <= span[0] < span[1] <= attention.weights.shape[2]:
-        raise ValueError(f"tokens {span} are not within the {attention.weights.shape[2]} replayed")
+        raise OptionError(f"tokens {span} are not within the {attention.weights.shape[2]} replayed")
     if chosen.needs and getattr(attention, chosen.needs) is None:
-        raise ValueError(
+        raise OptionError(
             f"the method {method!r} needs {chosen.needs}, which this record lacks; "
             f"explain the photo with methods=[{method!r}]"
         )

@@ -1,11 +1,13 @@
 """The captioner as one thing: encoder, decoder, tokenizer and preprocessing load, save and run
 together, in the layout of a model on the hub."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,13 +17,14 @@ from transformers.initialization import no_init_weights
 from model.alternatives import Alternative, alternatives
 from model.attention_maps import DEFAULT_METHOD
 from model.caption import Caption, with_probabilities
-from model.config import FORMAT, CaptionerConfig, CheckpointError, check_fit
+from model.config import FORMAT, CaptionerConfig, blame_file, check_fit
 from model.decoder import TextDecoder
 from model.encoder import ImageEncoder
+from model.errors import CheckpointError, OptionError
 from model.explanation import Explanation, explain
 from model.familiarity import FAMILIARITY, Familiarity
 from model.generation import DecodingOptions, Hypothesis, generate
-from model.hub import WEIGHTS, checkpoint_folder
+from model.hub import WEIGHTS, checkpoint_folder, model_name
 from model.images import load_image, thinned
 from model.sizes import check_settings
 from model.tokenizer import CaptionTokenizer
@@ -34,7 +37,9 @@ SHIPPED_NAME = "shipped"
 class Captioner(nn.Module):
     """An image encoder and a text decoder with all that they need to run on a photo.
 
-    An "image" below is anything `load_image` takes, or the features that `encode` gave for it.
+    An "image" below is anything `load_image` takes, or the features that `encode` gave for it;
+    "images" is any number of them: a list, a generator, a tensor of features or of photos
+    (B, 3, height, width).
 
     `familiarity` tells a photo unlike the training photos, where the checkpoint can: it is None
     in one whose encoder has been changed since. `family` says whose format the checkpoint has;
@@ -105,6 +110,7 @@ class Captioner(nn.Module):
         Raises CheckpointError, in one line, for what is not a captioner or does not fit: missing,
         unexpected or wrong-shaped tensors are listed, and nothing runs on random weights.
         """
+        name = model_name(name)
         folder = checkpoint_folder(name)
         check_settings(folder)
         config = CaptionerConfig.load(folder)
@@ -118,21 +124,18 @@ class Captioner(nn.Module):
             raise CheckpointError(f"{folder}: its start or end token is not in the vocabulary")
         if not (folder / "preprocessor_config.json").is_file():
             raise CheckpointError(f"{folder / 'preprocessor_config.json'}: missing")
-        try:
+        with blame_file(folder / "preprocessor_config.json"):
             processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # whatever is wrong with the file, it is the file
-            raise CheckpointError(f"{folder / 'preprocessor_config.json'}: {error}") from error
-        try:
+        with blame_file(folder / "config.json"):  # sizes that make no network
             with torch.device("meta"):  # no memory, until the sizes are known to fit the file
                 planned = cls(config, tokenizer, processor)
-            planned.options()
+            try:
+                planned.options()
+            except OptionError as error:
+                raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
             _check_weights(planned, folder / WEIGHTS)
             with no_init_weights():  # every weight is read from the file
                 captioner = cls(config, tokenizer, processor)
-        except CheckpointError:
-            raise
-        except Exception as error:  # sizes that make no network
-            raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
         captioner.name = str(name) if folder != SHIPPED else SHIPPED_NAME
         _load_weights(captioner, folder / WEIGHTS)
         captioner.familiarity = Familiarity.load(folder, config.image_width)
@@ -176,9 +179,9 @@ class Captioner(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def pixel_values(self, images: Sequence[Any]) -> Tensor:
+    def pixel_values(self, images: Iterable[Any]) -> Tensor:
         """Photos (anything `load_image` takes) as the encoder's input (B, 3, height, width)."""
-        photos = [load_image(image) for image in images]
+        photos = [load_image(image) for image in _list_images(images)]
         processor = self.image_processor
         if processor.do_resize and not getattr(processor, "do_center_crop", False):
             height, width = self.encoder.image_size
@@ -186,11 +189,20 @@ class Captioner(nn.Module):
         return processor(photos, return_tensors="pt").pixel_values.to(self.device)
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[Any]) -> Tensor:
+    def encode(self, images: Iterable[Any]) -> Tensor:
         """Image features (B, prefix + patches, image_width) of photos, once for all uses."""
-        if isinstance(images, Tensor):
+        if self.is_features(images, 3):
             return images
         return self.encoder(self.pixel_values(images))
+
+    def is_features(self, image: Any, dimensions: int = 2) -> bool:
+        """Whether this is what `encode` gives, for one photo or, with 3 dimensions, for several;
+        another tensor is a photo."""
+        most, width = self.encoder.num_tokens, self.config.image_width
+        if not isinstance(image, Tensor) or not image.is_floating_point():
+            return False
+        # of a part of the patches, in training, there are fewer
+        return image.dim() == dimensions and image.shape[-1] == width and image.shape[-2] <= most
 
     def forward(
         self,
@@ -228,7 +240,7 @@ class Captioner(nn.Module):
 
     def captions(
         self,
-        images: Sequence[Any] | Tensor,
+        images: Iterable[Any] | Tensor,
         *,
         prefix: str = "",
         on_step: Callable[[], object] | None = None,
@@ -237,14 +249,18 @@ class Captioner(nn.Module):
         """For each image of a batch its `num_captions` captions, best first.
 
         on_step: called after every token; what it raises ends the search.
+
+        Raises ValueError, in one line, for wrong options, and for one image where several are due.
         """
+        self.options(**options)
+        images = images if self.is_features(images, 3) else _list_images(images)
         if not len(images):
             return []
         for results in self._generate(images, prefix, **options):  # noqa: B007 (the last is used)
             if on_step:
                 on_step()
         if not all(results):
-            raise ValueError("the model finds no caption: its numbers are not finite")
+            raise CheckpointError("the model finds no caption: its numbers are not finite")
         return [[self._caption(h) for h in image] for image in results]
 
     def stream(self, image: Any, *, prefix: str = "", **options: Any) -> Iterator[Caption]:
@@ -292,14 +308,17 @@ class Captioner(nn.Module):
         """
         return explain(self, image, caption, methods, on_step or (lambda: None))
 
-    def _features(self, images: Sequence[Any] | Tensor) -> Tensor:
+    def _features(self, images: list[Any] | Tensor) -> Tensor:
         if isinstance(images, Tensor):
             return images
-        if isinstance(images[0], Tensor):
-            return torch.stack(list(images))
+        are_features = [self.is_features(image) for image in images]
+        if all(are_features):
+            return torch.stack(images)
+        if any(are_features):
+            raise OptionError("photos and features of photos in one list; give two lists")
         return self.encode(images)
 
-    def _generate(self, images: Sequence[Any] | Tensor, prefix: str, **options: Any):
+    def _generate(self, images: list[Any] | Tensor, prefix: str, **options: Any):
         chosen = self.options(**options)
         with torch.inference_mode():
             cache = self.decoder.look_at(self._features(images))
@@ -317,6 +336,19 @@ class Captioner(nn.Module):
             log_probability=sum(log_probabilities),
             tokens=tokens,
         )
+
+
+def _list_images(images: Iterable[Any] | Tensor) -> list[Any]:
+    """The images of a batch; raises ValueError for one image, of which iterating would make letters
+    or rows of pixels."""
+    is_one = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
+    is_one = is_one or hasattr(images, "read") or getattr(images, "ndim", 4) < 4
+    if is_one or not isinstance(images, Iterable):
+        raise OptionError(
+            f"a list of images is due here, not {type(images).__name__}; give [image], or use "
+            "caption for one image"
+        )
+    return list(images)
 
 
 def default_device() -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from model.captioner import Captioner
+from model.errors import ImageError
 from model.explanation import Explanation
 from model.tokenizer import PUNCTUATION
 
@@ -55,7 +56,7 @@ def look(captioner: Captioner, photo: Image.Image) -> Side:
     caption = captioner.caption(features)
     seconds = time.perf_counter() - begun
     if not caption.words:
-        raise ValueError(f"{captioner.name} has nothing to say about this photo")
+        raise ImageError(f"{captioner.name} has nothing to say about this photo")
     explanation = captioner.explain(features, caption)
     return Side(captioner.name, explanation, explanation.heatmaps(), seconds)
 

@@ -1,16 +1,16 @@
 """What a captioner is made of: small, checked, and kept as `config.json` beside the weights."""
 
 import json
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from model.errors import CaptionLensError, CheckpointError, OptionError
+
 FORMAT = "captionlens"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message is one line that says what is wrong."""
+_WHOLE_NUMBERS = ("vocab_size", "max_length", "width", "num_layers", "num_heads")
 
 
 def check_fit(where: Path, problems: Mapping[str, Sequence[str]]) -> None:
@@ -25,15 +25,21 @@ def check_fit(where: Path, problems: Mapping[str, Sequence[str]]) -> None:
 
 
 @contextmanager
-def blaming(folder: Path) -> Iterator[None]:
-    """Whatever is wrong with a file, it is the folder: every error becomes a CheckpointError."""
+def blame_file(path: Path) -> Iterator[None]:
+    """What a library raises over a file or folder, of whatever kind, becomes a CheckpointError.
+
+    What our own code raises is no fault of the file, and goes on as it is.
+    """
     try:
         yield
-    except (CheckpointError, KeyboardInterrupt, SystemExit):
+    except (CaptionLensError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # tokenizers' Rust panics are no Exception
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if raised_in.is_relative_to(Path(__file__).parent):
+            raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{folder}: {reason[0]}") from error
+        raise CheckpointError(f"{path}: {reason[0]}") from error
 
 
 @dataclass(kw_only=True)
@@ -63,7 +69,27 @@ class CaptionerConfig:
     decoding: dict = field(default_factory=dict)
 
     def __post_init__(self):
+        """Raises OptionError for values that make no captioner."""
+        numbers = {name: getattr(self, name) for name in _WHOLE_NUMBERS}
+        if not isinstance(self.encoder, dict) or not isinstance(
+            self.encoder.get("model_type"), str
+        ):
+            raise OptionError("encoder must be a configuration with a model_type")
+        numbers["encoder.hidden_size"] = self.encoder.get("hidden_size", 1)
+        if not isinstance(self.image_size, list | tuple) or len(self.image_size) != 2:
+            raise OptionError(f"image_size must be height and width, not {self.image_size!r}")
         self.image_size = tuple(self.image_size)
+        numbers |= dict(zip(("image height", "image width"), self.image_size, strict=True))
+        for name, value in numbers.items():
+            if type(value) is not int or value < 1:
+                raise OptionError(f"{name} must be a whole number from 1, not {value!r}")
+        for name in ("mlp_ratio", "dropout"):
+            if not isinstance(getattr(self, name), int | float):
+                raise OptionError(f"{name} must be a number, not {getattr(self, name)!r}")
+        if self.width % self.num_heads:
+            raise OptionError(f"width {self.width} is not a multiple of num_heads {self.num_heads}")
+        if not isinstance(self.decoding, dict):
+            raise OptionError(f"decoding must be decoding options, not {self.decoding!r}")
 
     @property
     def image_width(self) -> int:
@@ -95,5 +121,5 @@ class CaptionerConfig:
             raise CheckpointError(f"{path}: unknown settings: {', '.join(unknown)}")
         try:
             return cls(**values)
-        except TypeError as error:  # a required setting is not there
+        except (TypeError, OptionError) as error:  # TypeError: a required setting is not there
             raise CheckpointError(f"{path}: {error}") from error

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from model.config import CheckpointError
+from model.errors import CheckpointError, OptionError
 
 # Tokens that stand before the patches in the backbone's output: CLS, distillation, registers.
 PREFIX_TOKENS = {
@@ -165,7 +165,9 @@ class ImageEncoder(nn.Module):
     def _encode_seen(self, pixel_values: Tensor, seen: Tensor) -> Tensor:
         kind = self.backbone.config.model_type
         if kind in WHOLE:
-            raise ValueError(f"this image encoder ({kind}) cannot leave patches out: {WHOLE[kind]}")
+            raise OptionError(
+                f"this image encoder ({kind}) cannot leave patches out: {WHOLE[kind]}"
+            )
         token = _SEEN.set(seen)
         try:
             return self.backbone(pixel_values, **self._arguments).last_hidden_state
@@ -178,7 +180,7 @@ class ImageEncoder(nn.Module):
         Raises ValueError for Swin, which has no attention from every patch to every patch.
         """
         if self.backbone.config.model_type == "swin":
-            raise ValueError(
+            raise OptionError(
                 "this image encoder (swin) cannot be rolled out: it attends within windows, and "
                 "its patches grow from stage to stage"
             )

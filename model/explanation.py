@@ -24,6 +24,7 @@ from model.attention_maps import (
 )
 from model.caption import Caption, CaptionWord, with_probabilities
 from model.decoder import DecoderOutput, TokenTree
+from model.errors import OptionError
 from model.generation import select
 
 if TYPE_CHECKING:
@@ -97,12 +98,13 @@ def explain(
     on_step: Callable[[], object],
 ) -> Explanation:
     """See `Captioner.explain`."""
+    methods = [methods] if isinstance(methods, str) else methods
     chosen = [METHODS[check_method(name)] for name in methods]
     needs = {method.needs for method in chosen}
     tokens, words = read_sentence(captioner, caption)
-    if isinstance(image, Tensor):
+    if captioner.is_features(image):
         if missing := {method.needs for method in chosen if method.needs_photo}:
-            raise ValueError(f"{' and '.join(sorted(missing))} need the photo, not its features")
+            raise OptionError(f"{' and '.join(sorted(missing))} need the photo, not its features")
         pixels, features = None, image[None]
     else:
         pixels = captioner.pixel_values([image])
@@ -142,13 +144,17 @@ def read_sentence(captioner: Captioner, caption: Caption | str) -> tuple[list[in
     if isinstance(caption, str):
         tokens, words = captioner.tokenizer.encode(caption)
         tokens = [*tokens, captioner.tokenizer.end]
-    else:
+    elif isinstance(caption, Caption):
         tokens, words = list(caption.tokens), caption.words
+        if max(tokens, default=0) >= captioner.config.vocab_size:
+            raise OptionError("a caption of another captioner; give its text")
+    else:
+        raise OptionError(f"a caption or a sentence is due, not {type(caption).__name__}")
     if not words:
-        raise ValueError("there is no word to explain; give a sentence")
+        raise OptionError("there is no word to explain; give a sentence")
     longest = captioner.config.max_length
     if len(tokens) > longest:
-        raise ValueError(
+        raise OptionError(
             f"the sentence has {len(tokens) - 1} tokens; this captioner reads at most {longest - 1}"
         )
     return tokens, words

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.config import CheckpointError
+from model.errors import CheckpointError, DataError
 
 FAMILIARITY = "familiarity.safetensors"
 # Of the mean variance, added to each: directions in which the training photos hardly vary must not
@@ -52,7 +52,7 @@ class Familiarity:
         Raises ValueError when the training photos do not differ.
         """
         if (train == train[0]).all():
-            raise ValueError("the training photos are all the same")
+            raise DataError("the training photos are all the same")
         train = train.double()
         mean, eye = train.mean(dim=0), torch.eye(train.shape[1], dtype=train.dtype)
         covariance = (train - mean).T @ (train - mean) / len(train)

@@ -8,12 +8,14 @@ that a caller can show the caption as it grows; the last value is the result.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from model.decoder import Cache, TextDecoder
+from model.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,26 +63,32 @@ class DecodingOptions:
             ("top_k", 0),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < lowest:
-                raise ValueError(f"{name} must be a whole number from {lowest}, not {value!r}")
-        if not isinstance(self.length_penalty, (int, float)) or not abs(self.length_penalty) <= 10:
-            raise ValueError(f"length_penalty must be from -10 to 10, not {self.length_penalty!r}")
-        if self.seed is not None and not isinstance(self.seed, int):
-            raise ValueError(f"seed must be a whole number, not {self.seed!r}")
+            if not isinstance(value, Integral) or value < lowest:
+                raise OptionError(f"{name} must be a whole number from {lowest}, not {value!r}")
+            object.__setattr__(self, name, int(value))  # NumPy's too
+        for name in ("temperature", "top_p"):
+            if not isinstance(getattr(self, name), Real):
+                raise OptionError(f"{name} must be a number, not {getattr(self, name)!r}")
+        if not isinstance(self.length_penalty, Real) or not abs(self.length_penalty) <= 10:
+            raise OptionError(f"length_penalty must be from -10 to 10, not {self.length_penalty!r}")
+        if self.seed is not None:
+            if not isinstance(self.seed, Integral) or not -(2**63) <= self.seed < 2**64:
+                raise OptionError(f"seed must be a whole number of 64 bits, not {self.seed!r}")
+            object.__setattr__(self, "seed", int(self.seed))
         if self.min_length > self.max_length:
-            raise ValueError(
+            raise OptionError(
                 f"min_length {self.min_length} is more than max_length {self.max_length}"
             )
         if self.early_stopping not in (False, True, "never"):
-            raise ValueError(
+            raise OptionError(
                 f"early_stopping must be False, True or 'never', not {self.early_stopping!r}"
             )
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, not {self.temperature!r}")
+            raise OptionError(f"temperature must be above 0, not {self.temperature!r}")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
+            raise OptionError(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
         if not self.sample and self.num_captions > self.num_beams:
-            raise ValueError(
+            raise OptionError(
                 f"num_captions {self.num_captions} is more than num_beams {self.num_beams}; "
                 "raise num_beams, or sample"
             )
@@ -91,7 +99,7 @@ class DecodingOptions:
         known = [f.name for f in fields(cls)]
         for name in values:
             if name not in known:
-                raise ValueError(f"unknown option {name!r}; choose from {', '.join(known)}")
+                raise OptionError(f"unknown option {name!r}; choose from {', '.join(known)}")
         return cls(**values)
 
 
@@ -140,12 +148,12 @@ def generate(
     is longer than `max_length`.
     """
     if options.max_length > decoder.max_length - 1:
-        raise ValueError(
+        raise OptionError(
             f"max_length {options.max_length} is more than this captioner's "
             f"{decoder.max_length - 1} tokens"
         )
     if len(prefix) > options.max_length:
-        raise ValueError(
+        raise OptionError(
             f"the beginning has {len(prefix)} tokens, more than max_length {options.max_length}"
         )
     begun, cache = read([start, *prefix], decoder, cache)

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
@@ -15,8 +18,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from model.config import CheckpointError
+from model.errors import CheckpointError
 from model.familiarity import FAMILIARITY
+from model.files import LFS_POINTER, find_similar, is_lfs_pointer_file
 
 SAFE = "model"  # how names of safetensors begin: in parts they are model-00001-of-00002.safetensors
 WEIGHTS = f"{SAFE}.safetensors"
@@ -25,7 +29,61 @@ ITS_WEIGHTS_ARE_PICKLED = (
     f"its weights are pickled ({PICKLED}), a format that can hold programs; "
     "allow_pickle=True, or --allow-pickle, reads the tensors in it and nothing else"
 )
+HOST = "|".join(map(re.escape, ["huggingface.co", "hf.co", urlsplit(constants.ENDPOINT).netloc]))
+ADDRESS = re.compile(
+    rf"(?:(?:https?://)?(?:www\.)?(?:{HOST})/|hf://)"
+    r"(?:(?P<kind>models|datasets|spaces)/)?"
+    r"(?P<id>(?!(?:models|datasets|spaces)/)[^/?#@\s]+/[^/?#@\s]+?)(?:\.git)?"
+    r"(?:/(?:tree|blob|resolve|raw|commits?)/(?P<revision>[^/?#\s]+))?"
+    r"(?:[/?#].*)?",
+    re.IGNORECASE,
+)
 PATIENCE = 10  # seconds that the hub may take to say what a repository holds
+
+
+class HubAddress(NamedTuple):
+    """What the address of a page of the hub names.
+
+    Attributes:
+        kind: "models", "datasets" or "spaces".
+        id: of the repository, USER/NAME.
+        revision: where the address has one, as in .../tree/main.
+    """
+
+    kind: str
+    id: str
+    revision: str | None
+
+
+def parse_hub_address(name: str) -> HubAddress | None:
+    """What https://huggingface.co/datasets/USER/NAME/tree/main, or hf.co/USER/NAME, or another
+    address of the hub names; None for what is no such address."""
+    match = ADDRESS.fullmatch(name.strip())
+    if not match:
+        return None
+    revision = match["revision"] and unquote(match["revision"])
+    return HubAddress((match["kind"] or "models").lower(), match["id"], revision)
+
+
+def model_name(name: str | Path) -> str | Path:
+    """A checkpoint's name, where it is the address of a model's page on the hub as USER/NAME.
+
+    Raises CheckpointError for the address of a data set, a Space, or a branch other than main.
+    """
+    address = None
+    if isinstance(name, str) and not os.path.exists(name):
+        address = parse_hub_address(name)
+    if address is None:
+        return name
+    if address.kind != "models":
+        kind = {"datasets": "dataset", "spaces": "Space"}[address.kind]
+        raise CheckpointError(f"{name}: a {kind} of the hub, not a captioner; give a model's name")
+    if address.revision not in (None, "main"):
+        raise CheckpointError(
+            f"{name}: only the branch main is read; for this one, run hf download {address.id} "
+            f"--revision {address.revision} --local-dir FOLDER, and give FOLDER"
+        )
+    return address.id
 
 
 def is_hub_id(name: str) -> bool:
@@ -45,6 +103,7 @@ def checkpoint_folder(
     """The folder of a checkpoint; a repository of the hub is downloaded (or found cached).
 
     Args:
+        name: a folder, USER/NAME, or as `model_name` gives it.
         allow_pickle: also fetch pickled weights, where there are no others.
         check: given a folder with `config.json` before anything large is fetched; what it raises
             ends the matter.
@@ -52,11 +111,13 @@ def checkpoint_folder(
     Raises CheckpointError, in one line that says what to do, for what cannot be had.
     """
     if os.path.isdir(name):  # unlike Path's, False for what cannot be a path
-        return Path(name)
+        return _without_pointers(Path(name))
     if os.path.exists(name):
         raise CheckpointError(f"{name}: a file; give the checkpoint's folder")
     if isinstance(name, Path) or not is_hub_id(name):
-        raise CheckpointError(f"{name}: no such checkpoint folder")
+        similar = find_similar(name)
+        hint = f"; did you mean {similar}?" if similar else ""
+        raise CheckpointError(f"{name}: no such checkpoint folder{hint}")
     patterns = ["*.json", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
     try:
         # One question at first: it fails at once where there is no network, a download retries.
@@ -93,3 +154,11 @@ def checkpoint_folder(
                 f"{name}: neither a folder nor a model that the hub gives out now; there is no "
                 f"copy here either: run hf download {name} where there is a network"
             ) from error
+
+
+def _without_pointers(folder: Path) -> Path:
+    """The folder of a checkpoint; raises CheckpointError if Git LFS has yet to fetch its files."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".txt", ".safetensors", ".bin") and is_lfs_pointer_file(path):
+            raise CheckpointError(f"{path}: {LFS_POINTER}")
+    return folder

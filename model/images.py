@@ -6,15 +6,20 @@ always ends in an `ImageError` of one line.
 
 import io
 import os
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pillow_heif
+import torch
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from model.errors import ImageError
+from model.files import LFS_POINTER, is_lfs_pointer, suggest_similar, walk_files
 
 MAX_PIXELS = 100_000_000
 MAX_PIXELS_SLOW = 4_000_000  # in formats that Pillow decodes in Python
@@ -45,6 +50,16 @@ OTHERS = {
 }
 VIDEOS = (b"ftypisom", b"ftypmp42", b"ftypqt  ", b"ftypM4V ")
 
+# tags of a TIFF: how many bits its numbers have, and the largest that there may be
+BITS, MAX_SAMPLE_VALUE = ExifTags.Base.BitsPerSample, 281
+PLANES = "a TIFF of 16 bits with each colour on its own; save it as PNG or JPEG"
+# How Pillow reads 16 bits a colour, of which it keeps the upper byte, and what reads the lower one.
+OTHER_BYTES = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA", "RGBX")
+    for order, other in ("LB", "BL", ("N", "B" if sys.byteorder == "little" else "L"))
+}
+
 # What undoes each value of EXIF's orientation tag.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -60,16 +75,13 @@ UPRIGHT = {
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class ImageError(ValueError):
-    """An image that cannot be used: one line with its name, what is wrong, and what to do."""
-
-
 def load_image(source: Any) -> Image.Image:
     """An upright 8-bit RGB image in sRGB; transparent parts are white, an animation is its first
     frame, and a very large image comes at a half, a third, ... of its size (see `ENOUGH`).
 
-    `source` is a path, the bytes of a file, a binary file object, a PIL image or a uint8 array
-    (height, width, 3). The result carries no metadata, so loading it again changes nothing.
+    `source` is a path, the bytes of a file, a binary file object, a PIL image, or an array or a
+    tensor: (height, width), (height, width, 3), or with the channels first, of floats from 0 to 1
+    or of whole numbers. The result carries no metadata, so loading it again changes nothing.
     Memory: under 1 GB at the worst (100 million pixels with a palette and transparency), 20 MB for
     a phone's JPEG of 12 million.
 
@@ -103,28 +115,35 @@ def load_image(source: Any) -> Image.Image:
         raise _named(source, problem) from error
 
 
-def find_images(path: str | Path) -> list[Path]:
+def find_images(
+    path: str | Path, accepts_too: Callable[[Path], bool] = lambda path: False
+) -> list[Path]:
     """The images that a path stands for: itself, or all below a folder in sorted order.
 
     A file counts whatever its suffix: `load_image` finds out what it is. In a folder, files with
-    an image's suffix count; hidden files and folders do not.
+    an image's suffix count; hidden files and folders do not. Links are followed (`model.files`). A
+    folder that cannot be read, and a link that leads nowhere, are in the list too: `load_image`
+    says what is wrong, and nothing is lost without a word.
+
+    accepts_too: whether a file of another suffix counts.
 
     Raises `ImageError` if there is no such path, or no image in the folder.
     """
     if not os.path.isdir(path):
-        if not os.path.exists(path):
-            raise _named(path, "no such file or folder; check the path")
+        if not os.path.lexists(path):
+            advice = suggest_similar(path) or "check the path"
+            raise _named(path, f"no such file or folder; {advice}")
         return [Path(path)]
-    found = [
+    unreadable: list[OSError] = []
+    images = [
         file
-        for file in Path(path).rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
+        for file in walk_files(path, unreadable.append)
+        if file.suffix.lower() in SUFFIXES or accepts_too(file) or not file.exists()
     ]
-    if not found:
+    images += [Path(error.filename) for error in unreadable]
+    if not images:
         raise _named(path, f"a folder without images; give one with {KINDS} files")
-    return sorted(found)
+    return sorted(images)
 
 
 @contextmanager
@@ -132,20 +151,24 @@ def _opened(source: Any) -> Iterator[Image.Image]:
     """The source as a PIL image whose pixels need not be decoded yet."""
     if isinstance(source, Image.Image):
         yield source
+    elif isinstance(source, torch.Tensor):
+        tensor = source.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        yield _image_of_array(array, channels_first=True)
     elif isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise ImageError(
-                f"an array {source.shape} of {source.dtype}; give (height, width, 3) of uint8"
-            )
-        yield Image.fromarray(source)
+        yield _image_of_array(source, channels_first=False)
     elif isinstance(source, bytes | bytearray | memoryview):
         yield _open(io.BytesIO(source))
     elif isinstance(source, str | os.PathLike):
         try:
             file = open(source, "rb")
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ImageError(f"cannot be opened ({reason}); give an image file") from error
+            reason = _why_unreadable(source) or getattr(error, "strerror", None) or error
+            advice = "give an image file"
+            if isinstance(error, FileNotFoundError):
+                is_link = os.path.islink(source)
+                advice = "the link leads nowhere" if is_link else suggest_similar(source) or advice
+            raise ImageError(f"cannot be opened ({reason}); {advice}") from error
         with file:
             yield _open(file)
     elif hasattr(source, "read"):
@@ -155,6 +178,57 @@ def _opened(source: Any) -> Iterator[Image.Image]:
             f"{type(source).__name__} is not an image; give a path, bytes, a binary file, "
             "a PIL image or an array"
         )
+
+
+def _why_unreadable(path: str | os.PathLike) -> str | None:
+    """Why a folder cannot be read, which opening it as a file does not tell."""
+    if os.path.isdir(path):
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            return error.strerror
+    return None
+
+
+def _image_of_array(array: np.ndarray, channels_first: bool) -> Image.Image:
+    """An array as an image; `channels_first` decides where the first side and the last could both
+    be channels."""
+    shape = array.shape
+    if array.ndim == 3:
+        is_first, is_last = shape[0] in (1, 3, 4), shape[2] in (1, 3, 4)
+        if is_first and (channels_first or not is_last):
+            array = array.transpose(1, 2, 0)
+        elif not is_last:
+            array = None
+        if array is not None and array.shape[2] == 1:
+            array = array[..., 0]
+    elif array.ndim != 2:
+        array = None
+    if array is None or 0 in shape:
+        raise ImageError(
+            f"an array {shape}; give one photo, (height, width, 3), (3, height, width) or "
+            "(height, width)"
+        )
+    return Image.fromarray(np.ascontiguousarray(_bytes_of_array(array)))
+
+
+def _bytes_of_array(array: np.ndarray) -> np.ndarray:
+    """The values as uint8, if their type and range tell what is white."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array * np.uint8(255)
+    values = ""
+    if array.dtype.kind in "iuf":
+        lowest, highest = array.min(), array.max()
+        values = f" from {lowest:g} to {highest:g}"
+        if array.dtype.kind == "f" and -0.001 <= lowest and highest <= 1.001:  # False for NaN
+            return (array.clip(0, 1) * 255).round().astype(np.uint8)
+        if array.dtype.kind != "f" and 0 <= lowest and highest <= 65535:
+            return _to_bytes(array, _white(array))
+    raise ImageError(
+        f"an array of {array.dtype}{values}; give floats from 0 to 1, or uint8 from 0 to 255"
+    )
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -179,6 +253,8 @@ def _what_else(head: bytes) -> str:
         return "an empty file; save or download it again"
     if head[4:12] in VIDEOS:
         return "a video; save one of its pictures"
+    if is_lfs_pointer(head):
+        return LFS_POINTER
     text = head.lstrip(b"\xef\xbb\xbf \r\n\t")
     if text.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text:
         text = b"<svg"
@@ -201,6 +277,9 @@ def _reduced(image: Image.Image) -> Image.Image:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise ImageError("no pixels in it; give another image")
+    file, raw_mode = getattr(image, "fp", None), _raw_mode(image)
+    if image.format == "TIFF" and raw_mode == "R" and 16 in image.tag_v2.get(BITS, ()):
+        raise ImageError(PLANES)  # Pillow would take them for numbers of 8 bits
     image.load()  # TIFF turns itself while it loads, and PNG may have its EXIF at the end
     try:
         turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
@@ -210,7 +289,9 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
         beside.pop("transparency", None)  # a grey of the deep scale
-    elif image.has_transparency_data and image.mode != "RGBA":
+    if raw_mode in OTHER_BYTES:
+        image = _brighten(image, file, raw_mode)
+    if image.has_transparency_data and image.mode != "RGBA":
         image = image.convert("RGBA")  # now, while a colour that means "transparent" is that colour
         beside.pop("transparency", None)
     elif image.mode not in ("L", "RGB", "RGBA", "CMYK"):
@@ -244,14 +325,78 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits or floats as 8 bits, which Pillow's own conversion would clip."""
-    is_whole = image.mode != "F"
-    image = _reduced(image.convert("I") if is_whole else image)
-    values = np.nan_to_num(np.asarray(image, np.float32))
-    # 16-bit files reach from 0 to 65535, whole numbers of 32 bits too when they hold no more.
+    if image.mode != "F":
+        values = np.asarray(image)
+        if values.max() <= 65535:
+            white = _white(values, _declared_white(image))
+            return Image.fromarray(_to_bytes(np.asarray(_reduced(image.convert("I"))), white))
     # Nothing says what white is in other files: it is their largest value.
-    largest = float(values.max())
-    white = 65535 if is_whole and largest <= 65535 else max(largest, 1e-6)
+    values = np.nan_to_num(np.asarray(_reduced(image), np.float32))
+    white = max(float(values.max()), 1e-6)
     return Image.fromarray((values.clip(0, white) / white * 255).round().astype(np.uint8))
+
+
+def _declared_white(image: Image.Image) -> int:
+    """The largest value that a TIFF's tags allow, where they allow fewer than 16 bits; else 0."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(BITS, (16,))[0]
+    largest = tags.get(MAX_SAMPLE_VALUE, 0)
+    largest = largest[0] if isinstance(largest, tuple) else largest
+    return max(largest if 0 < largest <= 65535 else 0, 2**bits - 1 if bits < 16 else 0)
+
+
+def _white(values: np.ndarray, declared: int = 0) -> int:
+    """What is white among numbers of up to 16 bits: the largest number of 8, 10, 12, 14 or 16 bits,
+    whichever holds them all and what was declared.
+
+    For cameras, scanners and microscopes keep 12 bits in 16, which would come out nearly black. So
+    a true photo of 16 bits comes out brighter too if all of it is darker than a quarter of white;
+    not so one that was made from 8 bits (all are multiples of 256 or 257): it is meant to be dark.
+    """
+    largest = int(values.max())
+    if 255 < largest < 2**14 and any(not (values % step).any() for step in (256, 257)):
+        return 65535
+    return next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if 2**bits > max(largest, declared))
+
+
+def _to_bytes(values: np.ndarray, white: int) -> np.ndarray:
+    return (values.clip(0, white) * np.int64(255) / white).round().astype(np.uint8)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How Pillow will read the pixels of a file that it has opened; "" if they are there."""
+    args = image.tile[0].args if getattr(image, "tile", None) else ""
+    raw_mode = args[0] if isinstance(args, tuple) and args else args
+    return raw_mode if isinstance(raw_mode, str) else ""
+
+
+def _brighten(image: Image.Image, file: BinaryIO, raw_mode: str) -> Image.Image:
+    """Colours of 16 bits that use 14 of them or fewer: of each Pillow has read the upper byte,
+    which leaves them nearly black. The lower byte is read as if the bytes' order were the other.
+    """
+    if max(highest for _, highest in image.getextrema()[:3]) >= 64:
+        return image
+    if getattr(image, "tag_v2", {}).get(ExifTags.Base.PlanarConfiguration) == 2:
+        raise ImageError(PLANES)
+    again = Image.open(image.filename if file.closed else file, formats=[image.format])
+    again.tile = [
+        tile._replace(
+            args=OTHER_BYTES[raw_mode]
+            if isinstance(tile.args, str)
+            else (OTHER_BYTES[raw_mode], *tile.args[1:])
+        )
+        for tile in again.tile
+    ]
+    times = _times(image)  # not the mean of many: the two bytes would no longer belong together
+    size = (image.width // times, image.height // times)
+    upper, lower = (
+        np.asarray(i.resize(size, Image.Resampling.NEAREST), np.uint16) for i in (image, again)
+    )
+    values = upper * np.uint16(256) + lower
+    parts = [part for part in (values[..., :3], values[..., 3:]) if part.size]  # colours, alpha
+    declared = _declared_white(again)
+    parts = [_to_bytes(part, _white(part, declared)) for part in parts]
+    return Image.fromarray(np.concatenate(parts, axis=2))
 
 
 def _named(source: Any, problem: str) -> ImageError:

@@ -8,18 +8,19 @@ from PIL import Image
 
 from model import blip, vision_encoder_decoder
 from model.captioner import SHIPPED, SHIPPED_NAME, Captioner
-from model.config import FORMAT, CheckpointError, blaming
-from model.hub import checkpoint_folder
+from model.config import FORMAT, blame_file
+from model.errors import CheckpointError
+from model.hub import checkpoint_folder, model_name
 
 # transformers exchanges methods of its classes while it loads: two loads at once break all later
 ONE_AT_A_TIME = Lock()
-# by model_type, beside our own format; model/README.md says how to add one
+# by model_type, beside our own format; docs/architecture.md says how to add one
 FAMILIES = {family.FAMILY: family.read for family in (vision_encoder_decoder, blip)}
 
 
 def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner:
-    """A captioner in a folder, or a repository of the hub: ours, or one of `FAMILIES`. "shipped"
-    is the one that came with CaptionLens.
+    """A captioner in a folder, or a repository of the hub (USER/NAME, or the address of its page):
+    ours, or one of `FAMILIES`. "shipped" is the one that came with CaptionLens.
 
     allow_pickle: read pickled weights where there are no others; see
         `vision_encoder_decoder.read`.
@@ -28,10 +29,11 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
     """
     if name == SHIPPED_NAME:
         name = SHIPPED
+    name = model_name(name)
     folder = checkpoint_folder(name, allow_pickle, check=lambda folder: _kind(folder, name))
     read = FAMILIES.get(_kind(folder, name))
     try:
-        with ONE_AT_A_TIME, blaming(folder):
+        with ONE_AT_A_TIME, blame_file(folder):
             captioner = read(folder, allow_pickle) if read else Captioner.from_pretrained(folder)
             _try(captioner)
     except CheckpointError as error:
@@ -48,7 +50,7 @@ def _try(captioner: Captioner) -> None:
     given = captioner.pixel_values([Image.new("RGB", (8, 6), "red")])
     size = captioner.config.image_size
     if given.shape != (1, 3, *size) or not given.isfinite().all():
-        raise ValueError(f"its image processor gives {tuple(given.shape)} for {size}")
+        raise CheckpointError(f"its image processor gives {tuple(given.shape)} for {size}")
     captioner.tokenizer.words(captioner.tokenizer.encode("A dog.")[0])
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.errors import OptionError
 from model.records import jsonl_writer
 
 FORMATS = ("jsonl", "parquet")
@@ -32,7 +33,7 @@ class PartFiles:
         parts = sorted(self.folder.glob("part-*"))
         for image, other in (pair for part in parts for pair in _pairs(part)):
             if other != checkpoint:
-                raise ValueError(f"{folder}: has captions by {other}; give another folder")
+                raise OptionError(f"{folder}: has captions by {other}; give another folder")
             self.done.add(image)
         self._number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
         self._records: list[dict] = []

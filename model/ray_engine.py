@@ -20,10 +20,12 @@ from torch import Tensor
 
 from model.caption import Caption
 from model.captioner import default_device
-from model.images import ImageError, load_image
+from model.errors import ImageError, OptionError, RunError
+from model.images import load_image
 from model.loading import load
+from model.output_path import check_output_folder
 from model.part_files import PartFiles
-from model.records import records
+from model.records import photo_key, records
 from model.shards import is_shard, photos_in, sources
 
 # What a worker needs, measured with the shipped checkpoint: 0.9 GB once it is loaded, and 8 MB a
@@ -68,23 +70,23 @@ def caption_on_ray(
     Raises ValueError, in one line, where Ray Data is missing or fails, for more workers than there
     is room for, and for an output that another captioner wrote.
     """
+    check_output_folder(output)
     ray = _import_ray()
     captioner = load(checkpoint)
     captioner.options(**options)  # complains before any photo is read
     parts = PartFiles(output, format, captioner.name)
-    items = list(_items(paths, parts.done))
+    done = {photo_key(image) for image in parts.done}
+    items = list(_items(paths, done))
     guest = ray.is_initialized()
     log = Path(output, LOG)
     with _kept_in(log):
         try:
             with parts:
-                for told in _captioned(
-                    ray, items, parts.done, checkpoint, options, workers, batch_size
-                ):
+                for told in _captioned(ray, items, done, checkpoint, options, workers, batch_size):
                     parts.add(told)
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"Ray stopped, see {log}: {reason}") from error
+            raise RunError(f"Ray stopped, see {log}: {reason}") from error
         finally:
             if not guest:
                 ray.shutdown()
@@ -99,7 +101,7 @@ def _import_ray():
         import ray.data
     except ImportError as error:
         problem = f"the ray engine needs Ray Data ({error}): pip install 'ray[data]'"
-        raise ValueError(problem) from error
+        raise RunError(problem) from error
     return ray
 
 
@@ -110,7 +112,7 @@ def _start(ray) -> None:
     try:
         ray.init(address, log_to_driver=False, logging_level="WARNING", **settings)
     except Exception as error:  # Ray's own are of no class of theirs
-        raise ValueError(f"Ray did not start: {error}") from error
+        raise RunError(f"Ray did not start: {error}") from error
 
 
 @contextmanager
@@ -138,13 +140,14 @@ def _items(paths: Sequence[str], done: set[str]) -> Iterator[dict]:
         for path in found:
             # a name that is not text would be none in a table either
             image = os.fsencode(path).decode(errors="backslashreplace")
-            if image not in seen:
-                seen.add(image)
+            if photo_key(image) not in seen:
+                seen.add(photo_key(image))
                 yield {"image": image, "path": os.fsencode(path), "error": problem}
 
 
 def read(item: dict, done, home: str) -> Iterator[dict]:
-    """The photos of one of `_items`, but for those done; what cannot be read is a row too."""
+    """The photos of one of `_items`, but for those done (by `photo_key`); what cannot be read is a
+    row too."""
     name, problem = item["image"], item["error"]
     if not problem:
         path = os.path.join(home, os.fsdecode(item["path"]))  # Ray's processes start elsewhere
@@ -154,7 +157,11 @@ def read(item: dict, done, home: str) -> Iterator[dict]:
             done = ray.get(done)  # for shards alone: `_items` has left out photos that are done
         try:
             for inside, data in photos_in(path):
-                if not inside or name + inside not in done:
+                if inside and photo_key(name + inside, home) in done:
+                    continue
+                if isinstance(data, ImageError):
+                    yield {"image": name + inside, "bytes": b"", "error": f"{name}{inside}: {data}"}
+                else:
                     yield {"image": name + inside, "bytes": data or b"", "error": ""}
         except Exception as error:
             reason = getattr(error, "strerror", None) or error
@@ -310,7 +317,7 @@ def place(workers: int | None, cores: Sequence[int], gpus: int, memory: float) -
         workers = gpus or max(1, min(sum(cores), int(memory // WORKER_MEMORY)))
     room, kind = (gpus, "GPUs") if gpus else (sum(cores), "cores")
     if not 1 <= workers <= room:
-        raise ValueError(f"--workers must be from 1 to {room}, Ray's {kind}, not {workers}")
+        raise OptionError(f"--workers must be from 1 to {room}, Ray's {kind}, not {workers}")
     # the most that all workers can have, each within one machine
     fits = (t for t in range(1, max(cores) + 1) if sum(c // t for c in cores) >= workers)
     return workers, max(fits, default=1)

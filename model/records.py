@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,13 +14,14 @@ import numpy as np
 
 from model.attention_maps import image_share, sinks, spread
 from model.caption import Caption
+from model.errors import CaptionLensError, OptionError
 from model.explanation import Explanation
 
 
 def records(image: str, captions: list[Caption] | Exception, checkpoint: str) -> list[dict]:
     """A photo's rows: one for each caption, or the one error."""
     if isinstance(captions, Exception):
-        return [{"image": image, "error": str(captions)}]
+        return [{"image": image, **describe_error(captions)}]
     return [
         {
             "image": image,
@@ -29,6 +32,14 @@ def records(image: str, captions: list[Caption] | Exception, checkpoint: str) ->
         }
         for caption in captions
     ]
+
+
+def describe_error(error: Exception) -> dict[str, str]:
+    """The error of a record; one that no user can mend keeps its trace."""
+    if isinstance(error, CaptionLensError | OSError | MemoryError):
+        return {"error": str(error)}
+    trace = "".join(traceback.format_exception(error))
+    return {"error": f"a fault in CaptionLens ({type(error).__name__}: {error})", "trace": trace}
 
 
 def jsonl_writer(file: TextIO) -> Callable[[dict], None]:
@@ -60,16 +71,26 @@ def csv_writer(file: TextIO, heading: bool = True) -> Callable[[dict], None]:
     return write
 
 
+def photo_key(image: str, folder: str = "") -> str:
+    """What a record's image is known by, so that a later run finds it: the absolute path, from
+    where it runs or else from `folder`. Links are not followed: a photo that another link leads to
+    has a record of its own.
+    """
+    # a name that is not text is written with backslashes
+    path = os.path.abspath(os.path.join(folder, image))
+    return path.encode("utf-8", errors="backslashreplace").decode()
+
+
 def captioned(path: Path, format: str) -> Counter[str]:
-    """How many captions a file of records (format "jsonl" or "csv") holds for each image; an error
-    is none.
+    """How many captions a file of records (format "jsonl" or "csv") holds for each image, by its
+    `photo_key`; an error is none.
 
     A last line that was cut off, as when the writing program was killed, is taken from the file.
     Raises ValueError for a file of something else.
     """
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
-    text = whole.decode("utf-8", errors="backslashreplace")
+    text = whole.decode("utf-8-sig", errors="backslashreplace")
     try:
         if format == "jsonl":
             records = [json.loads(line) for line in text.split("\n") if line]
@@ -81,9 +102,9 @@ def captioned(path: Path, format: str) -> Counter[str]:
             if heading != CSV_HEADING:
                 raise ValueError("another heading")
             records = [dict(zip(heading, row, strict=True)) for row in rows]
-        images = Counter(record["image"] for record in records if not record.get("error"))
+        images = Counter(photo_key(r["image"]) for r in records if not r.get("error"))
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise ValueError(
+        raise OptionError(
             f"{path}: not captions as {format}, so they cannot be gone on with; "
             "give another --output"
         ) from error

@@ -2,15 +2,20 @@
 
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.images import SUFFIXES, ImageError, find_images
+from model.errors import ImageError
+from model.files import LFS_POINTER, is_lfs_pointer_file
+from model.images import SUFFIXES, find_images
 
 SHARDS = (".tar", ".tar.gz", ".tgz", ".parquet")
 IMAGES = ("image", "img", "photo", "picture", "jpg", "jpeg", "png", "webp", "bytes")
 # Columns that may name a Parquet file's photos, where all of their values differ.
 NAMES = ("path", "file_name", "filename", "name", "image_id", "id", "key", "__key__")
+# Columns that may hold the paths of photos, where none holds their bytes.
+PATHS = ("image_path", "image", "path", "file_path", "filepath", "file_name", "filename", *IMAGES)
 
 
 def is_shard(path: str | Path) -> bool:
@@ -19,54 +24,58 @@ def is_shard(path: str | Path) -> bool:
 
 
 def sources(path: str | Path) -> list[Path]:
-    """The photos and shards that a path stands for: itself, or all below a folder.
+    """The photos and shards that a path stands for: itself, or all below a folder, shards first.
+    See `find_images`.
 
     Raises `ImageError` if there is no such path, or neither photo nor shard in the folder.
     """
-    shards = []
-    if os.path.isdir(path):
-        shards = [
-            file
-            for file in Path(path).rglob("*")
-            if is_shard(file)
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            and file.is_file()
-        ]
-    try:
-        return sorted(shards) + find_images(path)
-    except ImageError:
-        if not shards:
-            raise
-        return sorted(shards)
+    return sorted(find_images(path, is_shard), key=lambda file: not is_shard(file))
 
 
-def photos_in(path: str) -> Iterator[tuple[str, bytes | None]]:
-    """Each photo's bytes, after what its name adds to the file's.
+def photos_in(path: str) -> Iterator[tuple[str, bytes | ImageError | None]]:
+    """Each photo's bytes, or what is wrong with it alone, after what its name adds to the file's.
 
     A file that is no shard is a photo itself, and adds nothing. "/member" is a tar's member with
-    an image's suffix. In a Parquet file it is "/value" of the first of `NAMES` whose values all
-    differ, or of the path beside the photo, or else "#row" from 0.
+    an image's suffix; one that occurs again is "/member#2", and so on. In a Parquet file it is
+    "/value" of the first of `NAMES` whose values all differ, or of the photo's own path, or else
+    "#row" from 0. Where such a file has paths instead of bytes, they begin at its folder.
 
     Raises OSError, tarfile.TarError and ValueError for a file that cannot be read to its end.
     """
     if not is_shard(path):
+        if os.path.isdir(path):
+            os.scandir(path).close()  # raises what is wrong with a folder that cannot be read
         yield "", Path(path).read_bytes()
+    elif is_lfs_pointer_file(path):
+        raise ImageError(LFS_POINTER)
     elif path.lower().endswith(".parquet"):
         yield from _in_parquet(path)
     else:
         yield from _in_tar(path)
 
 
-def _in_tar(path: str) -> Iterator[tuple[str, bytes]]:
+def _in_tar(path: str) -> Iterator[tuple[str, bytes | ImageError]]:
+    times: Counter[str] = Counter()
     with tarfile.open(path, "r|*") as tar:  # from front to end: quick from a network's disk too
         for member in tar:
             hidden = os.path.basename(member.name).startswith(".")
-            if member.isfile() and not hidden and Path(member.name).suffix.lower() in SUFFIXES:
-                name = os.fsencode(member.name).decode(errors="backslashreplace")
+            if hidden or Path(member.name).suffix.lower() not in SUFFIXES or member.isdir():
+                continue
+            name = os.fsencode(member.name).decode(errors="backslashreplace")
+            occurrence = os.path.normpath(name)  # ./a.jpg is a.jpg
+            times[occurrence] += 1
+            if times[occurrence] > 1:
+                name += f"#{times[occurrence]}"
+            if member.isfile():
                 yield f"/{name}", tar.extractfile(member).read()
+            else:
+                problem = f"a link to {member.linkname}; make the shard with tar -h"
+                yield f"/{name}", ImageError(f"{problem} --hard-dereference, which keeps files")
+    if not times:
+        raise ImageError("no photo in it")
 
 
-def _in_parquet(path: str) -> Iterator[tuple[str, bytes | None]]:
+def _in_parquet(path: str) -> Iterator[tuple[str, bytes | ImageError | None]]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -74,26 +83,53 @@ def _in_parquet(path: str) -> Iterator[tuple[str, bytes | None]]:
         names = iter(_names(file, column))
         for batch in file.iter_batches(batch_size=16, columns=[column]):
             for value in batch.column(0).to_pylist():
-                yield next(names), value["bytes"] if isinstance(value, dict) else value
+                yield next(names), _photo(value, os.path.dirname(path))
+
+
+def _photo(value: bytes | str | dict | None, folder: str) -> bytes | ImageError | None:
+    """The photo of a cell: bytes, a path, or one of the hub's structs, which has either."""
+    if isinstance(value, dict):
+        value = value["bytes"] or value.get("path")
+    if not isinstance(value, str):
+        return value
+    try:
+        return Path(folder, value).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: what cannot be a path
+        reason = getattr(error, "strerror", None) or error
+        name = value if len(value) <= 200 else f"{value[:80]}..."
+        problem = f"{name} cannot be opened ({reason})"
+        return ImageError(f"{problem}; paths begin at the Parquet file's folder")
 
 
 def _photo_column(schema) -> str:
-    """The column of bytes, or of the hub's structs with bytes; where several, the usual name."""
+    """The column of bytes, or of the hub's structs with bytes; where several, the usual name; where
+    none, the first of `PATHS` that is text."""
     import pyarrow as pa
 
     def holds_bytes(kind) -> bool:
         if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             kind = kind.field("bytes").type
+            if pa.types.is_null(kind):  # of a file in which no row has any
+                return True
         return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
-    found = [field.name for field in schema if holds_bytes(field.type)]
-    if len(found) > 1:
-        found = [name for name in IMAGES if name in found]
-    if not found:
+    candidates = [field.name for field in schema if holds_bytes(field.type)]
+    if len(candidates) > 1:
+        candidates = [name for name in IMAGES if name in candidates]
+    if not candidates:
+        texts = {field.name for field in schema if _is_text(field.type)}
+        candidates = [name for name in PATHS if name in texts]
+    if not candidates:
         columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        problem = f"no column of photos as bytes, called {IMAGES[0]} if there are several"
-        raise ValueError(f"{problem}; it has {columns}")
-    return found[0]
+        problem = f"no column of photos as bytes or paths, called {IMAGES[0]} if there are several"
+        raise ImageError(f"{problem}; it has {columns}")
+    return candidates[0]
+
+
+def _is_text(kind) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _names(file, photo_column: str) -> list[str]:
@@ -102,11 +138,15 @@ def _names(file, photo_column: str) -> list[str]:
     schema = file.schema_arrow
     kinds = {field.name: field.type for field in schema}
     columns = [name for name in NAMES if name in kinds]
-    if pa.types.is_struct(kinds[photo_column]) and kinds[photo_column].get_field_index("path") >= 0:
-        columns.append(f"{photo_column}.path")
+    if _is_text(kinds[photo_column]):
+        columns.append(photo_column)
+    elif pa.types.is_struct(kinds[photo_column]):
+        if kinds[photo_column].get_field_index("path") >= 0:
+            columns.append(f"{photo_column}.path")
     for column in columns:
         values = file.read(columns=[column]).flatten().column(0)
-        named = pa.types.is_string(values.type) or pa.types.is_integer(values.type)
-        if named and not values.null_count and len(values.unique()) == len(values):
-            return [f"/{value}" for value in values.to_pylist()]
+        if not values.null_count and (_is_text(values.type) or pa.types.is_integer(values.type)):
+            names = [f"/{value}" for value in values.to_pylist()]
+            if len({os.path.normpath(name) for name in names}) == len(names):
+                return names
     return [f"#{row}" for row in range(file.metadata.num_rows)]

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from model.config import CheckpointError
+from model.errors import CheckpointError
 
 SETTINGS = ("config.json", "generation_config.json", "preprocessor_config.json")
 SETTINGS += ("processor_config.json",)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from model.config import CheckpointError
+from model.errors import CheckpointError, OptionError
 
 START, END = "<|start|>", "<|end|>"
 PUNCTUATION = ".,;:!?"  # belongs to the word before it
@@ -119,10 +119,12 @@ class CaptionTokenizer:
 
         Words are what stands between spaces, in order; a mark that stands alone (" .") belongs
         to the word before it. Any text can be encoded: what is not in the vocabulary becomes
-        bytes. Raises ValueError for more than 100,000 characters.
+        bytes. Raises ValueError for more than 100,000 characters, and for what is no text.
         """
+        if not isinstance(text, str):
+            raise OptionError(f"a text is due, not {type(text).__name__}")
         if len(text) > MAX_CHARACTERS:
-            raise ValueError(f"a text of more than {MAX_CHARACTERS:,} characters")
+            raise OptionError(f"a text of more than {MAX_CHARACTERS:,} characters")
         tokens: list[int] = []
         words: list[Word] = []
         for word in _attach_punctuation(" ".join(text.split())).split():

@@ -16,8 +16,9 @@ from transformers import (
 from transformers.utils import logging
 
 from model.captioner import Captioner
-from model.config import CaptionerConfig, CheckpointError, check_fit
+from model.config import CaptionerConfig, check_fit
 from model.encoder import ImageEncoder
+from model.errors import CheckpointError
 from model.generation import DecodingOptions
 from model.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, SAFE, WEIGHTS
 from model.sizes import check_settings, check_weights, stored_numbers

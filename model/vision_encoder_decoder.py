@@ -10,8 +10,8 @@ from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 
 from model import vit_gpt2
 from model.captioner import Captioner
-from model.config import CheckpointError
 from model.encoder import check_encoder
+from model.errors import CheckpointError
 from model.transformers_decoder import TransformersDecoder
 from model.transformers_files import assembled, only_token, read_model
 

@@ -11,19 +11,11 @@ import shutil  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from tests.tiny import draw_photo, tiny_captioner  # noqa: E402
+from tests.support.tiny import draw_photo, tiny_captioner  # noqa: E402
+from tools.browser import CHROMIUM, FLAGS  # noqa: E402
 
 NAMES = [f"{i}.jpg" for i in range(6)]
 COLOURS = [(i * 50, 255 - i * 50, 90) for i in range(6)]
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")

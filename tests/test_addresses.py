@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 import safehttpx
 
-from tests.tiny import draw_photo
+from tests.support.tiny import draw_photo
 from ui import addresses
 from ui.addresses import check_public, fetch
 from ui.uploads import MAX_PHOTO_BYTES

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from model import load
-from tests.serving import served
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
+from tools.browser import CHROMIUM, FLAGS
+from tools.serving import served
 from ui.photos import data_url
 
 WORDS = "#caption-lens .word"
@@ -257,6 +258,39 @@ def test_a_model_that_cannot_be_had(page, tmp_path):
     draw_photo().save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
     assert wait_for_caption(page), "the one before is back"
+    box.fill("https://huggingface.co/datasets/you/photos")
+    page.keyboard.press("Enter")
+    page.get_by_text("a dataset of the hub, not a captioner").wait_for()
+
+
+def test_the_camera_is_no_mirror(browser, address, tmp_path):
+    """What is captioned is the scene as it is: its left half, red, on the left."""
+    scene = Image.new("RGB", (320, 240), "blue")
+    scene.paste("red", (0, 0, 160, 240))
+    frame = io.BytesIO()
+    scene.save(frame, "JPEG", quality=95)
+    (tmp_path / "scene.mjpeg").write_bytes(frame.getvalue() * 30)
+    camera = [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={tmp_path}/scene.mjpeg",
+    ]
+    with browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, *camera]) as other:
+        page = other.new_context(permissions=["camera"]).new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        page.get_by_label("Capture from camera").first.click()
+        page.get_by_title("grant webcam access").click()
+        page.wait_for_function("document.querySelector('video')?.videoWidth > 0")
+        page.get_by_label("capture photo").click()
+        page.wait_for_selector(DONE)
+        left = page.evaluate(
+            "() => { const image = document.querySelector('#caption-lens .stage img');"
+            " const canvas = document.createElement('canvas'); canvas.width = canvas.height = 2;"
+            " const context = canvas.getContext('2d'); context.drawImage(image, 0, 0, 2, 2);"
+            " return [...context.getImageData(0, 0, 1, 1).data] }"
+        )
+        assert left[0] > 200 and left[2] < 60
 
 
 def test_taking_the_photo_away_clears_the_page(page, tmp_path):

@@ -5,7 +5,7 @@ import torch
 
 from model import load
 from model.tokenizer import CaptionTokenizer
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 from training.average import main
 
 

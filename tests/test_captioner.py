@@ -1,5 +1,6 @@
 """The captioner as a whole: maps belong to their words, saved is loaded, bad checkpoints say so."""
 
+import io
 import json
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, Dinov2WithRegistersConfig
 
-from model import Captioner, CheckpointError, load
+from model import Caption, Captioner, CheckpointError, load
 from model.captioner import WEIGHTS
 from model.decoder import TextDecoder
 from model.generation import step
 from model.images import load_image
 from model.tokenizer import CaptionTokenizer
-from tests.tiny import SENTENCES, draw_photo, tiny_captioner, tiny_encoder_config
+from tests.support.tiny import SENTENCES, draw_photo, tiny_captioner, tiny_encoder_config
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,8 @@ def test_word_k_looks_at_patch_k():
         block.cross_attn.value.weight[positions:, 18:] = 50 * torch.eye(vocab_size)
         block.cross_attn.output.weight.copy_(torch.eye(width))
     captioner.decoder = decoder
+    captioner.config.encoder["hidden_size"] = 18 + vocab_size
+    captioner.config.vocab_size = vocab_size
     nothing = torch.zeros(1, 1 + 18, 18 + vocab_size)  # what such an encoder gives for grey
     captioner.encoder.forward = lambda pixel_values, seen=None: nothing
     features = torch.zeros(1 + 18, 18 + vocab_size)
@@ -346,7 +349,7 @@ def edit_encoder(**changes):
         (edit_encoder(patch_size=1), "has more than|does not fit"),
         (edit_config(decoding={"length_penalty": "x"}), "length_penalty must be from -10 to 10"),
         (edit_config(decoding={"seed": "x"}), "seed must be a whole number"),
-        (edit_config(vocab_size=None), "NoneType"),
+        (edit_config(vocab_size=None), "vocab_size must be a whole number from 1, not None"),
         (lambda f: (f / "config.json").write_text("[" * 200_000), "recursion depth"),
         (lambda f: change_weights(f, lambda w: w[NORM].fill_(torch.nan)), "not finite"),
         (edit_processor(image_std=[0, 0, 0]), "image processor gives"),
@@ -418,6 +421,112 @@ def test_a_checkpoint_that_is_not_there(tmp_path):
         load(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="^nobody/nothing: neither a folder nor a model"):
         load("nobody/nothing")  # offline and not cached: at once
+
+
+def test_photos_as_arrays_tensors_and_a_generator(captioner):
+    photo = np.asarray(draw_photo(colour=(10, 60, 200)))
+    expected = captioner.caption(photo).text
+    first = torch.from_numpy(photo.transpose(2, 0, 1).copy())  # (3, height, width), of uint8
+    for one in (first, first / 255, (first / 255).half(), photo / 255):
+        assert captioner.caption(one).text == expected
+        assert captioner.explain(one, "a dog").gains == captioner.explain(photo, "a dog").gains
+    other = draw_photo(60, 40, (250, 250, 20))
+    both = torch.stack([first, torch.from_numpy(np.asarray(other).transpose(2, 0, 1).copy())])
+    for images in (
+        both,
+        both / 255,
+        both.permute(0, 2, 3, 1).numpy(),
+        (image for image in (first, other)),
+        [first / 255, other],
+        captioner.encode(both),
+        list(captioner.encode([first, other])),
+    ):
+        texts = [captions[0].text for captions in captioner.captions(images)]
+        assert texts == [expected, captioner.caption(other).text]
+    assert captioner.captions([]) == captioner.captions(iter([])) == []
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "photo.jpg",
+        Path("photo.jpg"),
+        b"photo",
+        io.BytesIO(b"photo"),
+        draw_photo(),
+        np.asarray(draw_photo()),
+        torch.zeros(3, 40, 60),
+        torch.zeros(3, 40, 60, dtype=torch.uint8),
+        None,
+        3,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_one_image_where_several_are_due(captioner, images):
+    for read in (captioner.captions, captioner.encode, captioner.pixel_values):
+        with pytest.raises(ValueError, match=r"a list of images is due here.* give \[image\]"):
+            read(images)
+
+
+@pytest.mark.parametrize(
+    "ask, told",
+    [
+        (lambda c: c.caption(["a.jpg", "b.jpg"]), "list is not an image; give a path"),
+        (lambda c: c.explain(["a.jpg"], "a dog"), "list is not an image; give a path"),
+        (lambda c: c.caption(c.encode([draw_photo(), draw_photo()])), "give one photo"),
+        (lambda c: c.explain(c.encode([draw_photo(), draw_photo()]), "a dog"), "give one photo"),
+        (lambda c: c.caption(torch.zeros(7)), "give one photo"),
+        (lambda c: c.captions([draw_photo(), c.encode([draw_photo()])[0]]), "give two lists"),
+        (lambda c: c.caption(draw_photo(), prefix=None), "a text is due, not NoneType"),
+        (lambda c: c.explain(draw_photo(), None), "a caption or a sentence is due, not NoneType"),
+        (lambda c: c.explain(draw_photo(), ["a", "dog"]), "a caption or a sentence is due"),
+        (lambda c: c.explain(draw_photo(), Caption("x", [0], 0.0, (9999,))), "another captioner"),
+        (lambda c: c.explain(draw_photo(), "a dog", methods=[3]), "unknown method 3"),
+        (lambda c: c.alternatives(draw_photo(), "a dog", 0), "count must be a whole number from 1"),
+        (lambda c: c.captions([], num_beams=0), "num_beams must be a whole number from 1"),
+        (lambda c: c.caption(draw_photo(), num_beams=2.5), "num_beams must be a whole number"),
+        (lambda c: c.caption(draw_photo(), num_beams="3"), "num_beams must be a whole number"),
+        (lambda c: c.caption(draw_photo(), temperature="hot"), "temperature must be a number"),
+        (lambda c: c.caption(draw_photo(), seed=2**70), "seed must be a whole number of 64 bits"),
+    ],
+)
+def test_wrong_values_are_one_line(captioner, ask, told):
+    with pytest.raises(ValueError, match=told) as caught:
+        ask(captioner)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy(captioner):
+    photo = draw_photo()
+    plain = captioner.captions([photo], num_beams=3, num_captions=2, length_penalty=0.5)
+    numbers = dict(num_beams=np.int64(3), num_captions=np.int32(2), length_penalty=np.float32(0.5))
+    assert captioner.captions([photo], **numbers) == plain
+    drawn = captioner.caption(photo, sample=True, seed=4, temperature=0.5)
+    numbers = dict(seed=np.int64(4), temperature=np.float16(0.5))
+    assert captioner.caption(photo, sample=True, **numbers) == drawn
+    explanation = captioner.explain(photo, "a dog", methods="attention")
+    for one, same in ((np.int64(1), 1), (np.array([0, 1]), [0, 1]), ((np.int8(0),), 0)):
+        for name in ("layer", "head"):
+            expected = explanation.heatmap(0, "attention", **{name: same})
+            assert (explanation.heatmap(np.int64(0), "attention", **{name: one}) == expected).all()
+
+
+@pytest.mark.parametrize(
+    "choice, told",
+    [
+        ([], "names none; give at least one"),
+        ((), "names none"),
+        (2, "2 does not exist; there are 2"),
+        ("0", "must be a number or a list of them, not '0'"),
+        (0.5, "must be a number or a list of them"),
+        ([None], "must be a number or a list of them"),
+    ],
+)
+@pytest.mark.parametrize("name", ["layer", "head"])
+def test_layers_and_heads_that_are_none(captioner, name, choice, told):
+    explanation = captioner.explain(draw_photo(), "a dog")
+    with pytest.raises(ValueError, match=f"{name} {told}"):
+        explanation.heatmaps(**{name: choice})
 
 
 def test_push_uploads_what_was_saved(captioner, monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ from model.__main__ import main
 from model.attention_maps import METHODS
 from model.captioner import WEIGHTS
 from model.images import load_image
-from tests.tiny import draw_photo
+from tests.support.tiny import draw_photo
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_caption_csv_file_and_several_captions(run, photos, checkpoint, tmp_path
     )
     assert (status, out) == (1, "")
     assert err.count("\n") == 1 and "nowhere.jpg" in err
-    rows = list(csv.DictReader(io.StringIO(output.read_text(encoding="utf-8"))))
+    rows = list(csv.DictReader(io.StringIO(output.read_text(encoding="utf-8-sig"))))
     assert [row["image"] for row in rows] == [str(photos / "c.png")] * 2 + [
         str(photos / "a.jpg")
     ] * 2 + [str(tmp_path / "nowhere.jpg")]
@@ -139,6 +139,104 @@ def test_resume_does_only_the_rest(run, photos, checkpoint, tmp_path, form, monk
         status, _, error = run(*command, "--output", output, "--resume")
         assert status == 1 and f"not captions as {form}" in error
         assert output.read_text() == other  # nothing of another kind is touched
+
+
+def test_the_name_of_the_output_says_the_format(run, photos, checkpoint, tmp_path):
+    photo = photos / "caf\u00e9.jpg"
+    (photos / "a.jpg").rename(photo)
+
+    def written(name: str, *more) -> bytes:
+        command = ["caption", photo, "--checkpoint", checkpoint, "--output", tmp_path / name]
+        assert run(*command, *more) == (0, "", "")
+        return (tmp_path / name).read_bytes()
+
+    table = written("x.CSV")
+    assert table.startswith(b"\xef\xbb\xbfimage,caption,")  # by which Excel knows UTF-8
+    assert f"\n{photo}," in table.decode("utf-8-sig")
+    assert json.loads(written("x.jsonl"))["image"] == str(photo)
+    assert written("x.txt") == written("x") == written("x.other")
+    assert written("y.csv", "--format", "jsonl") == written("x.jsonl")  # what is asked for wins
+    status, out, _ = run("caption", photo, "--checkpoint", checkpoint, "--format", "csv")
+    assert out == table.decode("utf-8-sig")  # a pipe has no mark
+    status, _, err = run("caption", photo, "--checkpoint", checkpoint, "--output", "x.parquet")
+    assert status == 1 and "needs --engine ray" in err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_resume_knows_a_photo_by_any_path(
+    run, photos, checkpoint, tmp_path, suffix, mark, monkeypatch
+):
+    """Relative and absolute, each begun by the other; the records stay as they are."""
+    output = tmp_path / f"captions.{suffix}"
+    command = ["--checkpoint", checkpoint, "--output", output, "--resume"]
+    odd = os.fsdecode(os.path.join(os.fsencode(photos), b"caf\xe9.webp"))
+    (photos / "more" / "d.webp").rename(odd)
+    monkeypatch.chdir(tmp_path)
+    assert run("caption", "photos/a.jpg", odd, *command)[0] == 0
+    before = mark + output.read_text(encoding="utf-8-sig")
+    output.write_text(before, encoding="utf-8")
+    assert run("caption", photos / "a.jpg", photos / "c.png", odd, *command)[0] == 0
+    after = output.read_text(encoding="utf-8")
+    assert after.startswith(before) and after.count("\n") == before.count("\n") + 1
+    assert str(photos / "c.png") in after.removeprefix(before)
+    monkeypatch.chdir(photos)
+    assert run("caption", "c.png", "./c.png", "../photos/c.png", *command) == (0, "", "")
+    assert output.read_text(encoding="utf-8") == after
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(
+    run, photos, checkpoint, tmp_path, monkeypatch
+):
+    pytest.importorskip("ray")
+    monkeypatch.setattr("model.__main__.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("model.ray_engine.load", lambda *_, **__: pytest.fail("loaded"))
+    photo, file = photos / "a.jpg", photos / "b.jpg"
+    for command, output in (
+        (["caption", photo], tmp_path / "none" / "x.csv"),
+        (["caption", photo], photos),
+        (["explain", photo], tmp_path / "none" / "maps.png"),
+        (["explain", photo], file / "maps.png"),
+        (["compare", photo, "--checkpoints", "shipped", "x"], file),
+        (["caption", photo, "--engine", "ray"], file),
+    ):
+        status, out, err = run(*command, "--output", output)
+        assert (status, out, err.count("\n")) == (1, "", 1) and str(output) in err
+    assert file.read_text() == "not a photo"
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", ["maps.PNG", "maps.Npz", "maps.JSON"])
+def test_explain_writes_by_a_suffix_in_capitals(run, photos, checkpoint, tmp_path, name):
+    command = ["explain", photos / "a.jpg", "--text", "a dog", "--checkpoint", checkpoint]
+    for output in (tmp_path / name, tmp_path / name.lower()):
+        status, out, err = run(*command, "--output", output)
+        assert (status, err) == (0, "") and f"2 maps in {output}\n" in out
+    first, second = ((tmp_path / n).read_bytes() for n in (name, name.lower()))
+    assert first[:4] == second[:4] and len(first) == len(second)
+
+
+def test_a_missing_photo_and_what_lies_beside_it(run, photos, checkpoint):
+    for command, more in (("caption", []), ("explain", ["--output", photos / "x.png"])):
+        missing = photos / "C.PNG"
+        status, _, err = run(command, missing, "--checkpoint", checkpoint, *more)
+        assert status == 1 and err.endswith(f"did you mean {photos / 'c.png'}?\n")
+
+
+def test_links_to_folders_are_followed_and_what_is_lost_is_said(run, photos, checkpoint, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (photos / "more" / "d.webp").rename(disk / "d.webp")
+    (photos / "album").symlink_to(disk)
+    (disk / "circle").symlink_to(photos)
+    (photos / "unmounted").symlink_to(tmp_path / "gone")
+    (photos / "moved.jpg").symlink_to(tmp_path / "gone.jpg")
+    status, out, err = run("caption", photos, "--checkpoint", checkpoint)
+    names = [line.split(": ")[0].removeprefix(f"{photos}/") for line in out.splitlines()]
+    assert status == 1 and names == ["a.jpg", "album/d.webp", "c.png"]
+    for name in ("b.jpg", "unmounted", "moved.jpg"):
+        assert f"error: {photos / name}: " in err
+    assert err.count("\n") == 3 and err.count("the link leads nowhere") == 2
 
 
 def test_a_run_that_is_killed_leaves_whole_lines(photos, checkpoint, tmp_path):

@@ -10,7 +10,7 @@ from model import load
 from model.__main__ import main
 from model.comparison import MOST, Side, look, shared_words, words_to_show
 from model.figures import comparison_sheet
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 from ui.compare_tab import side_by_side
 
 

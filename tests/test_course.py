@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from training.course import Course, draw_curve
+from training.course import Course, describe_best, draw_curve, find_best
 
 
 def evaluations(*distinct, unending=0.0):
@@ -20,6 +20,9 @@ def test_one_caption_for_all(tmp_path):
     assert course.collapsed(evaluations(one, one, 0.1)) is None
     assert "same caption" in course.collapsed(evaluations(one, one, one))
     assert "same caption" in course.collapsed(evaluations(0.1, one))  # it had begun
+    alike = Course(tmp_path, dev_photos=20, one_caption_is_right=True)
+    assert alike.collapsed(evaluations(one, one, one)) is None
+    assert "never end" in alike.collapsed(evaluations(one, one, one, unending=1))
     assert Course(tmp_path, dev_photos=3).collapsed(evaluations(1, 1 / 3)) is None
 
 
@@ -28,6 +31,36 @@ def test_captions_that_never_end(tmp_path):
     assert course.collapsed(evaluations(0.9, 0.9, 0.9, unending=0.4)) is None
     reason = course.collapsed(evaluations(0.9) + evaluations(0.9, unending=0.8))
     assert "never end" in reason and "--rate" in reason and "\n" not in reason
+
+
+def scores(*pairs):
+    return [
+        {"eval_cider": cider, "eval_loss": loss, "epoch": i + 1}
+        for i, (cider, loss) in enumerate(pairs)
+    ]
+
+
+def test_cider_tells_the_best_and_the_loss_where_it_cannot():
+    assert find_best(scores((1, 3), (20, 2), (19.99, 1)))["epoch"] == 2
+    assert find_best(scores((0, 3), (0, 2), (0, 2.5)))["epoch"] == 2
+    assert find_best(scores((5, 3), (5, 2), (0, 1)))["epoch"] == 2
+    assert find_best(scores((0, 1), (0.01, 9)))["epoch"] == 2
+    assert find_best([{"loss": 1}]) is None
+    assert describe_best(scores((1, 3), (20, 2))) == "dev CIDEr 20.0"
+    assert describe_best(scores((0, 3), (0, 2))) == "dev loss 2.000 (dev CIDEr was 0 throughout)"
+    assert describe_best([{"eval_cider": 0.0}]) == "dev CIDEr 0.0"  # of an older run
+
+
+def test_the_curve_shows_what_decides(tmp_path):
+    """Not a line of zeros."""
+    pictures = []
+    for n, loss in enumerate((2.0, 1.0)):
+        draw_curve(scores((0, 3), (0, loss)), tmp_path / f"{n}.png")
+        pictures.append((tmp_path / f"{n}.png").read_bytes())
+    assert pictures[0] != pictures[1]
+    draw_curve(scores((7, 3), (8, 2)), tmp_path / "a.png")
+    draw_curve(scores((7, 3), (8, 1)), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_the_curve(tmp_path):

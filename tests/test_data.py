@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import NAMES
-from tests.tiny import draw_photo
+from tests.support.tiny import draw_photo
 from training.data import DataError, read_split
 
 

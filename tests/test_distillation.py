@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.tiny import tiny_captioner
+from tests.support.tiny import tiny_captioner
 from training import distillation
 from training.data import DataError, read_split
 from training.distillation import Distillation, load_teacher, teacher_maps

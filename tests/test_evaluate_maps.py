@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.attention_maps import METHODS
+from tests.support.tiny import draw_photo, tiny_captioner
 from tests.test_explanation import SENTENCE, noise, sees_one_patch
-from tests.tiny import draw_photo, tiny_captioner
 from training.boxes import Boxes
 from training.data import DataError
 from training.evaluate_maps import candidates, curves, interval, main, table

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tests.tiny import tiny_captioner
+from tests.support.tiny import tiny_captioner
 from training.augmentation import Augmentation
 from training.data import read_split
 from training.examples import IGNORED, CaptionDataset, cache_features, collate, encode_caption

@@ -10,7 +10,7 @@ from transformers import DINOv3ViTConfig
 
 from model.attention_maps import METHODS
 from model.explanation import SAME_FOR_ALL, token_log_probabilities
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 
 SENTENCE = "A brown dog runs"
 

@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from model import Captioner, load
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY, Familiarity
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 from training.evaluate import main as evaluate
 from training.export import main
 from training.model_card import public_name

@@ -11,8 +11,8 @@ from transformers import SiglipVisionConfig
 from model import CheckpointError, load
 from model.captioner import SHIPPED
 from model.familiarity import FAMILIARITY, RIDGE, Familiarity
+from tests.support.tiny import draw_photo, tiny_captioner
 from tests.test_train import settings
-from tests.tiny import draw_photo, tiny_captioner
 from training.average import average
 from training.familiarity import main
 from training.train import ready

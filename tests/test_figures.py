@@ -8,7 +8,7 @@ from PIL import Image, ImageFont
 
 from model.explanation import SAME_FOR_ALL
 from model.figures import contact_sheet, overlay, print_parts, save_figure, wrap
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 
 
 @pytest.mark.parametrize("size", [(120, 40), (40, 120), (64, 64), (300, 10)])

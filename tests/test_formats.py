@@ -6,10 +6,10 @@ from pathlib import Path
 import datasets
 import pytest
 
-from tests.tiny import draw_photo
-from training.data import CaptionedImage, DataError, read_corpus, read_data, read_split
-from training.formats import FORMATS, recognise
-from training.hub import as_imagefolder
+from tests.support.tiny import draw_photo
+from training.data import FORMATS, CaptionedImage, DataError, read_corpus, read_data, read_split
+from training.data.formats import recognise
+from training.data.formats.hub import write_imagefolder
 
 
 @pytest.fixture(autouse=True)
@@ -304,7 +304,7 @@ def test_a_row_without_photo_is_a_lost_photo(tmp_path):
     as_dataset(found, text=TEXT).save_to_disk(tmp_path / "data")
     items = read_data(tmp_path / "data", cache=tmp_path / "cache")
     assert sorted(item.path.is_file() for item in items) == [False, True]
-    assert as_imagefolder(tmp_path / "data", tmp_path / "cache").is_dir()
+    assert write_imagefolder(tmp_path / "data", tmp_path / "cache").is_dir()
 
 
 # --- splits --------------------------------------------------------------------------------------
@@ -355,7 +355,7 @@ def test_photos_in_no_split_beside_given_ones_are_for_training(tmp_path):
         ({"dataset_coco.json": {"images": [{}]}}, "not one of Karpathy's files .KeyError"),
         ({"dataset_a.json": {}, "dataset_b.json": {}}, "dataset_a.json, dataset_b.json; keep one"),
         ({"metadata.jsonl": ["{}", "{"]}, "metadata.jsonl, line 2: not a JSON object"),
-        ({"metadata.jsonl": ['{"file": "a"}']}, "has no file_name, only file"),
+        ({"metadata.jsonl": ['{"document": "a"}']}, "has no file_name, only document"),
         ({"metadata.csv": ["file_name,said", "a.jpg,x"]}, "no column of captions among file_name"),
         (
             {"captions.txt": ["picture,words", "a.jpg,x"]},
@@ -422,3 +422,180 @@ def test_captions_of_a_photo_that_coco_does_not_list(tmp_path):
     stray = {"image_id": 99, "id": 9, "caption": "a ghost"}
     write(tmp_path, {"captions.json": {**COCO, "annotations": [*COCO["annotations"], stray]}})
     assert "image 99" in {item.name for item in read_data(tmp_path)}
+
+
+# --- what others write ---------------------------------------------------------------------------
+
+
+def test_a_damaged_table_names_file_and_line(tmp_path):
+    lines = ["image,caption", "a.jpg,a dog", "b.jpg", "c.jpg,a cat"]
+    with pytest.raises(DataError, match="captions.txt, line 3: ends before the column caption"):
+        read_data(write(tmp_path / "short", {"captions.txt": lines}))
+    lines = ["image,caption", ",a dog"]
+    with pytest.raises(DataError, match="captions.txt, line 2: no photo in the column image"):
+        read_data(write(tmp_path / "nameless", {"captions.txt": lines}))
+    lines = ["file_name,text,split", "a.jpg,a dog, wet,train"]
+    with pytest.raises(DataError, match="metadata.csv, line 2: 4 cells for 3 columns"):
+        read_data(write(tmp_path / "hub", {"metadata.csv": lines}))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"data.json": [{"image": "a.jpg", "caption": "a dog"}]},
+        {"data.json": [{"image_path": "a.jpg", "captions": ["a dog", None]}]},
+        {"data.jsonl": ['{"image": "a.jpg", "caption": "a dog"}']},
+        {"captions.json": [{"file_name": "a.jpg", "caption": "a dog"}]},
+        {"data.csv": ["image_path,caption", "a.jpg,a dog"]},
+        {"data.csv": ["path,caption", "a.jpg,a dog"]},
+        {"data.CSV": ["name,caption", "a.jpg,a dog"]},
+        {"data.csv": [",image,caption", "0,a.jpg,a dog"]},  # with pandas' index
+        {"metadata.jsonl": ['{"image": "a.jpg", "text": "a dog"}']},
+        {"metadata.jsonl": ['{"file_name": "a.jpg", "text": ["a dog", NaN]}']},
+        {"metadata.csv": ["file_name,text", "a.jpg,\"['a dog']\""]},
+        {"a.caption": "a dog"},
+        {"a.jpg.txt": "a dog"},
+    ],
+)
+def test_what_other_tools_write(files, tmp_path):
+    (item,) = read_data(write(tmp_path, {**files, "a.jpg": PHOTO}))
+    assert (item.name, item.captions, item.path.is_file()) == ("a.jpg", ["a dog"], True)
+
+
+def test_splits_of_json_lists(tmp_path):
+    write(tmp_path, {f"{n}.json": [{"image": f"{n}.jpg", "caption": n}] for n in ("train", "val")})
+    assert [(i.name, i.split) for i in read_data(tmp_path)] == [
+        ("train.jpg", "train"),
+        ("val.jpg", "dev"),
+    ]
+
+
+def test_captions_of_two_metadata_files_count_once(tmp_path):
+    """In the root and in a split's folder, as copies of a dataset often have them."""
+    above = ['{"file_name": "train/a.jpg", "text": ["a dog", "the dog", "the dog"]}']
+    below = ['{"file_name": "a.jpg", "text": ["a dog", "the dog", "my dog"]}']
+    files = {"metadata.jsonl": above, "train/metadata.jsonl": below, "train/a.jpg": PHOTO}
+    (item,) = read_data(write(tmp_path, files))
+    assert item.captions == ["a dog", "the dog", "the dog", "my dog"]
+
+
+def test_links_to_folders(tmp_path):
+    """Followed in every format; a circle ends, and nothing is read twice by it."""
+    elsewhere = write(tmp_path / "disk", {"a.jpg": PHOTO, "a.txt": "a dog"})
+    write(tmp_path / "texts", {"b.jpg": PHOTO, "b.txt": "a cat"})
+    (tmp_path / "texts" / "more").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(tmp_path / "texts")
+    assert sorted(told(read_data(tmp_path / "texts"))) == ["b.jpg", "more/a.jpg"]
+    write(tmp_path / "hub", {"metadata.jsonl": ['{"file_name": "a.jpg", "text": "a dog"}']})
+    (tmp_path / "hub" / "a.jpg").symlink_to(elsewhere / "a.jpg")
+    (tmp_path / "hub" / "here").symlink_to(tmp_path / "hub")
+    assert told(read_data(tmp_path / "hub")) == {
+        "a.jpg": (read_data(tmp_path / "hub")[0].split, ["a dog"])
+    }
+    write(tmp_path / "table", {"captions.txt": ["image,caption", "a.jpg,a dog"]})
+    (tmp_path / "table" / "Images").symlink_to(elsewhere)
+    assert list(told(read_data(tmp_path / "table"))) == ["a.jpg"]
+
+
+def test_ids_as_text_and_as_numbers(tmp_path):
+    texts = [{**one, "image_id": str(one["image_id"])} for one in COCO["annotations"]]
+    write(tmp_path, {"captions.json": {**COCO, "annotations": texts}, "a.jpg": PHOTO})
+    assert {i.name: len(i.captions) for i in read_data(tmp_path)} == {"a.jpg": 2, "b.jpg": 1}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"metadata.jsonl": ['{"file_name": "a.jpg", "text": "a dog", "split": "fold1"}']},
+        {"captions.csv": ["image,caption,split", "a.jpg,a dog,train", "b.jpg,a cat,query"]},
+        {"data.json": [{"image": "a.jpg", "caption": "a dog", "split": 1}]},
+        {"dataset_x.json": {"images": [karpathy("gallery", "a.jpg", "a dog")]}},
+    ],
+)
+def test_a_split_of_an_unknown_name_stops(files, tmp_path):
+    with pytest.raises(DataError, match="call each train, validation or test"):
+        read_data(write(tmp_path, files))
+
+
+def test_captions_without_words_are_counted(tmp_path):
+    rows = [
+        f'{{"file_name": "{n}.jpg", "text": "{text}"}}' for n, text in ((1, "..."), (2, "a dog"))
+    ]
+    corpus = read_corpus(write(tmp_path, {"metadata.jsonl": rows}))
+    assert [item.name for item in corpus.items] == ["2.jpg"] and corpus.wordless == ["1.jpg"]
+    assert [item.name for item in corpus.without_captions] == ["1.jpg"]
+
+
+def test_a_number_for_a_caption_names_its_line(tmp_path):
+    rows = ['{"file_name": "a.jpg", "text": "a dog"}', '{"file_name": "b.jpg", "text": 7}']
+    with pytest.raises(DataError, match="metadata.jsonl, line 2: 7 stands for a caption"):
+        read_data(write(tmp_path, {"metadata.jsonl": rows}))
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "captions.txt", "data.csv"])
+def test_empty_files(name, tmp_path):
+    with pytest.raises(DataError, match=f"{name}.*(empty|nothing in it)"):
+        read_data(write(tmp_path, {name: ""}))
+
+
+def test_an_empty_metadata_file_beside_a_full_one(tmp_path):
+    rows = ['{"file_name": "a.jpg", "text": "a dog"}']
+    (item,) = read_data(write(tmp_path, {"metadata.jsonl": "", "train/metadata.jsonl": rows}))
+    assert item.name == "train/a.jpg"
+
+
+def test_columns_that_were_seen_are_listed(tmp_path):
+    write(
+        tmp_path, {"data.csv": ["id,picture,words", "1,a.jpg,x"], "x.json": [{"pic": "a", "w": 1}]}
+    )
+    with pytest.raises(DataError) as caught:
+        read_data(tmp_path)
+    message = str(caught.value)
+    assert "data.csv has id, picture, words" in message and "x.json has pic, w" in message
+
+
+def test_git_lfs_pointers(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    for name in ("metadata.jsonl", "captions.txt", "captions.json", "data.parquet"):
+        folder = write(tmp_path / name, {})
+        folder.mkdir()
+        (folder / name).write_text(pointer)
+        with pytest.raises(DataError, match=f"{name}: a Git LFS pointer.*git lfs pull"):
+            read_data(folder, cache=tmp_path / "cache")
+
+
+def test_an_address_of_the_hub(tmp_path):
+    for address in (
+        "https://huggingface.co/datasets/someone/photos",
+        "hf.co/datasets/a/b/tree/main",
+    ):
+        assert recognise(address) == "hub"
+        with pytest.raises(DataError, match="nor a dataset that loads"):
+            read_data(address, cache=tmp_path / "cache")
+    with pytest.raises(DataError, match="a model or a Space of the hub, not a dataset"):
+        read_data("https://huggingface.co/someone/model")
+
+
+def test_parquet_rows_with_a_path_alone(tmp_path):
+    """From the dataset's folder, as bytes that are not there, or as a column of text."""
+    write(tmp_path / "structs", {"photos/a.jpg": PHOTO, "photos/b.jpg": PHOTO})
+    found = [
+        {"image": {"bytes": None, "path": f"photos/{n}.jpg"}, "text": f"dog {n}"} for n in "ab"
+    ]
+    datasets.Dataset.from_list(found).to_parquet(tmp_path / "structs" / "train.parquet")
+    write(tmp_path / "texts", {"photos/a.jpg": PHOTO, "photos/b.jpg": PHOTO})
+    found = [{"file_name": f"photos/{n}.jpg", "text": f"dog {n}"} for n in "ab"]
+    datasets.Dataset.from_list(found).to_parquet(tmp_path / "texts" / "train.parquet")
+    for name in ("structs", "texts"):
+        items = read_data(tmp_path / name, cache=tmp_path / "cache")
+        assert sorted(c for i in items for c in i.captions) == ["dog a", "dog b"]
+        assert all(item.path.is_file() for item in items)
+
+
+@pytest.mark.parametrize("there, listed", [("a.JPG", "a.jpg"), ("x/a.jpg", "x\\a.jpg")])
+def test_a_missing_photo_is_named_with_what_lies_beside_it(there, listed, tmp_path):
+    rows = [json.dumps({"file_name": listed, "text": "a dog", "split": "test"})]
+    write(tmp_path, {there: PHOTO, "metadata.jsonl": rows})
+    with pytest.raises(DataError, match="missing, though it has captions; did you mean ") as e:
+        read_split(tmp_path, "test")
+    assert there in str(e.value)

@@ -14,9 +14,10 @@ import pytest
 import torch
 from huggingface_hub import snapshot_download
 
-from model import CheckpointError, load
-from model.hub import PICKLED, WEIGHTS
-from tests.hub import encoder_decoder, save
+from model import Captioner, CheckpointError, load
+from model.hub import PICKLED, WEIGHTS, parse_hub_address
+from tests.support.hub import encoder_decoder, save
+from tests.test_files import POINTER
 
 COMMIT = "c" * 40
 # loads each name in turn, in one process: imports take seconds
@@ -151,6 +152,64 @@ def test_a_hub(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "address, named",
+    [
+        ("https://huggingface.co/some/one", ("models", "some/one", None)),
+        ("http://www.huggingface.co/some/one.v-2/", ("models", "some/one.v-2", None)),
+        ("https://huggingface.co/some/one/tree/main", ("models", "some/one", "main")),
+        ("https://hf.co/some/one/tree/main/deep?not=1#x", ("models", "some/one", "main")),
+        ("HF.co/some/one", ("models", "some/one", None)),
+        (" huggingface.co/models/some/one.git ", ("models", "some/one", None)),
+        ("hf://some/one", ("models", "some/one", None)),
+        ("huggingface.co/some/one/blob/v1.0/config.json", ("models", "some/one", "v1.0")),
+        ("huggingface.co/some/one/tree/refs%2Fpr%2F1", ("models", "some/one", "refs/pr/1")),
+        ("https://huggingface.co/datasets/some/one/viewer/a", ("datasets", "some/one", None)),
+        ("hf.co/spaces/some/one", ("spaces", "some/one", None)),
+        ("https://huggingface.co/datasets/one", None),
+        ("https://example.com/some/one", None),
+        ("https://nothf.co/some/one", None),
+        ("some/one", None),
+        ("/some/huggingface.co/some/one", None),
+    ],
+)
+def test_addresses_of_the_hub(address, named):
+    assert parse_hub_address(address) == named
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("https://huggingface.co/datasets/some/one", "a dataset of the hub, not a captioner"),
+        ("hf.co/spaces/some/one", "a Space of the hub, not a captioner"),
+        ("hf.co/some/one/tree/v2", "hf download some/one --revision v2"),
+        ("hf.co/nobody/nothing", "^nobody/nothing: neither a folder nor a model"),
+    ],
+)
+def test_addresses_that_are_no_captioner(name, told):
+    with pytest.raises(CheckpointError, match=told):
+        load(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer.json", "preprocessor_config.json", WEIGHTS]
+)
+def test_a_checkpoint_that_git_lfs_has_not_fetched(checkpoint, tmp_path, name):
+    folder = shutil.copytree(checkpoint, tmp_path / "one")
+    (folder / name).write_bytes(POINTER)
+    for read in (load, Captioner.from_pretrained):
+        with pytest.raises(CheckpointError) as told:
+            read(folder)
+        assert str(told.value).startswith(f"{folder / name}: a Git LFS pointer")
+        assert "git lfs pull" in str(told.value)
+
+
+def test_a_folder_under_nearly_the_same_name(tmp_path):
+    (tmp_path / "Mine").mkdir()
+    with pytest.raises(CheckpointError, match=f"did you mean {tmp_path}/Mine"):
+        load(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
     "name", ["nothing", "a/b..c", "a/b--c", "a/b.git", "-a/b", "a/" + "b" * 97, "a" * 300, "a\0b"]
 )
 def test_what_cannot_be_a_name(name):
@@ -167,7 +226,8 @@ def test_a_cached_model_goes_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "model.hub.snapshot_download", partial(snapshot_download, cache_dir=tmp_path)
     )
-    assert load("some/one").name == "some/one"
+    for name in ("some/one", "https://huggingface.co/some/one/tree/main", "hf.co/some/one/"):
+        assert load(name).name == "some/one"
     (snapshot / WEIGHTS).unlink()
     with pytest.raises(CheckpointError) as told:
         load("some/one")

@@ -29,7 +29,7 @@ from model.decoder import TextDecoder
 from model.hub import PICKLED, WEIGHTS
 from model.transformers_decoder import TransformersDecoder
 from model.vit_gpt2 import decoder_state
-from tests.hub import PHOTOS, SIZES, blip, encoder_decoder, save
+from tests.support.hub import PHOTOS, SIZES, blip, encoder_decoder, save
 from ui.lesson_tab import begin
 
 OURS = [(encoder, "gpt2") for encoder in ("vit", "deit", "dinov2", "beit", "swin")]

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 
 from model import images
@@ -270,8 +271,8 @@ def test_too_many_pixels_is_seen_before_decoding(monkeypatch):
 
 @pytest.mark.parametrize(
     "source",
-    [None, 3, ["photo.jpg"], np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), io.StringIO("x")],
-    ids=["None", "int", "list", "float array", "grey array", "text file"],
+    [None, 3, ["photo.jpg"], io.StringIO("x")],
+    ids=["None", "int", "list", "text file"],
 )
 def test_other_things_are_not_images(source):
     problem(source)
@@ -420,3 +421,230 @@ def test_fit_keeps_the_shape_and_never_vanishes(size, expected):
 )
 def test_only_a_much_larger_photo_is_thinned(size, expected):
     assert thinned(Image.new("RGB", size), (100, 150), Image.Resampling.BICUBIC).size == expected
+
+
+# --- sixteen bits ---------------------------------------------------------------------------
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits: values (height, width, channels), which Pillow cannot write in colour."""
+    height, width, channels = values.shape
+    kind = {1: 0, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def deep_tiff(
+    values: np.ndarray,
+    order: str = "<",
+    packed: bool = False,
+    planes: bool = False,
+    largest: int = 0,
+) -> bytes:
+    """A TIFF of 16 bits; `largest` is written as what its numbers may reach."""
+    height, width, channels = values.shape
+    parts = np.moveaxis(values, 2, 0) if planes else [values]
+    strips = [np.ascontiguousarray(part).astype(f"{order}u2").tobytes() for part in parts]
+    if packed:
+        strips = [zlib.compress(strip) for strip in strips]
+    tags = {256: [width], 257: [height], 258: [16] * channels, 259: [8 if packed else 1]}
+    tags |= {262: [2 if channels > 1 else 1], 277: [channels], 278: [height]}
+    tags |= {279: [len(strip) for strip in strips], 284: [2 if planes else 1]}
+    tags |= {338: [2]} if channels == 4 else {}
+    tags |= {281: [largest] * channels} if largest else {}
+    directory = 8 + sum(map(len, strips))
+    outside = directory + 2 + 12 * (len(tags) + 1) + 4  # where lists of more than one number go
+    starts = np.cumsum([8, *map(len, strips)])[:-1].tolist()
+    entries, lists = b"", b""
+    for tag, numbers in sorted({**tags, 273: starts}.items()):
+        packed_numbers = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        if len(numbers) > 1:
+            lists, packed_numbers = (
+                lists + packed_numbers,
+                struct.pack(f"{order}I", outside + len(lists)),
+            )
+        entries += struct.pack(f"{order}HHI", tag, 4, len(numbers)) + packed_numbers
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", directory)
+    count = struct.pack(f"{order}H", len(tags) + 1)
+    return head + b"".join(strips) + count + entries + bytes(4) + lists
+
+
+def scene() -> np.ndarray:
+    """A photo as (height, width, 3) of uint8, from nearly black to nearly white."""
+    x, y = np.meshgrid(np.linspace(3, 250, 12), np.linspace(5, 240, 8))
+    return np.stack([x, y, (x + y) / 2], axis=2).astype(np.uint8)
+
+
+DEEP_FILES = {
+    "PNG": deep_png,
+    "TIFF": deep_tiff,
+    "TIFF of Motorola": lambda values: deep_tiff(values, ">"),
+    "packed TIFF": lambda values: deep_tiff(values, packed=True),
+    "packed TIFF of Motorola": lambda values: deep_tiff(values, ">", packed=True),
+    "array": lambda values: values if values.shape[2] > 1 else values[..., 0],
+}
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("write", DEEP_FILES.values(), ids=DEEP_FILES)
+def test_what_uses_some_of_sixteen_bits_is_not_black(write, bits):
+    """As cameras, scanners and microscopes write it: grey, colour and with transparency."""
+    deep = np.round(scene() / 255 * (2**bits - 1)).astype(np.uint16)
+    opaque = np.full((*deep.shape[:2], 1), 2**bits - 1, np.uint16)
+    for values in (deep, np.concatenate([deep, opaque], axis=2)):
+        found = np.asarray(load_image(write(values)), int)
+        assert np.abs(found - scene()).max() <= 1
+    found = np.asarray(load_image(write(deep[..., :1])), int)
+    assert np.abs(found - scene()[..., :1]).max() <= 1
+    moved = scene().astype(np.uint16) << (bits - 8)
+    assert np.abs(np.asarray(load_image(write(moved)), int) - scene()).max() <= 1
+
+
+@pytest.mark.parametrize("step", [256, 257])
+@pytest.mark.parametrize("write", DEEP_FILES.values(), ids=DEEP_FILES)
+def test_what_was_dark_in_eight_bits_is_dark_in_sixteen(write, step):
+    dark = scene() // 16
+    for channels in (1, 3):
+        found = np.asarray(load_image(write(dark[..., :channels] * np.uint16(step))), int)
+        assert np.abs(found - dark[..., :channels]).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tiff_says_what_is_white(channels):
+    dark = (scene()[..., :channels] * np.uint16(4)) + np.uint16(1)  # ten bits' worth
+    for largest, expected in ((65535, dark / 257), (4095, dark / 4095 * 255)):
+        found = np.asarray(load_image(deep_tiff(dark, largest=largest)), int)
+        assert np.abs(found - expected).max() <= 1
+
+
+def test_a_deep_photo_that_is_reduced_or_opened_by_the_caller(tmp_path, monkeypatch):
+    deep = np.round(scene() / 255 * 4095).astype(np.uint16).repeat(4, 0).repeat(4, 1)
+    path = tmp_path / "deep.png"
+    path.write_bytes(deep_png(deep))
+    with Image.open(path) as image:  # whose file Pillow closes
+        assert np.abs(np.asarray(load_image(image), int)[::4, ::4] - scene()).max() <= 1
+    monkeypatch.setattr(images, "ENOUGH", 96)
+    for channels in (1, 3):
+        found = np.asarray(load_image(deep_png(deep[..., :channels])), int)
+        assert np.abs(found - scene()[..., :channels]).max() <= 1
+
+
+def test_sixteen_bits_in_planes_are_refused_where_they_would_be_garbage():
+    deep = np.round(scene() / 255 * 4095).astype(np.uint16)
+    for data in (deep_tiff(deep, planes=True), deep_tiff(deep, planes=True, packed=True)):
+        assert "each colour on its own; save it as PNG" in problem(data)
+
+
+# --- arrays and tensors ---------------------------------------------------------------------
+
+
+def channels_first(array):
+    return array.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array,
+        lambda array: (array / 255).astype(np.float32),
+        lambda array: array / 255,
+        lambda array: array.astype(np.int64),
+        lambda array: np.dstack([array, np.full(array.shape[:2], 255, np.uint8)]),
+        lambda array: np.dstack([array / 255, np.ones(array.shape[:2])]),
+        lambda array: array[:, ::-1][:, ::-1],
+    ],
+    ids=["uint8", "float32", "float64", "int64", "RGBA", "float RGBA", "strides"],
+)
+@pytest.mark.parametrize("order", [lambda array: array, channels_first], ids=["HWC", "CHW"])
+@pytest.mark.parametrize(
+    "kind", [np.asarray, lambda array: torch.from_numpy(array.copy())], ids=["array", "tensor"]
+)
+def test_arrays_and_tensors_of_every_kind(change, order, kind):
+    assert (np.asarray(load_image(kind(order(change(scene()))))) == scene()).all()
+
+
+def test_rarer_arrays_and_tensors():
+    tensor = torch.from_numpy(channels_first(scene() / 255).copy())
+    for source in (tensor.float().requires_grad_(), tensor.half(), tensor.bfloat16()):
+        assert np.abs(np.asarray(load_image(source), int) - scene()).max() <= 1
+    grey = scene()[..., 0]
+    for source in (grey, grey[None], grey[..., None], grey / 255, torch.from_numpy(grey.copy())):
+        assert (np.asarray(load_image(source)) == grey[..., None]).all()
+    assert pixels(load_image(np.array([[True, False]]))) == [[WHITE, (0, 0, 0)]]
+
+
+@pytest.mark.parametrize(
+    "source, told",
+    [
+        (scene() / 255 - 0.5, "from -0.488235 to 0.480392; give floats from 0 to 1"),
+        (scene().astype(np.float32), "of float32 from 3 to 250; give floats from 0 to 1"),
+        (scene() * np.nan, "from nan to nan"),
+        (scene().astype(int) - 9, "from -6 to 241"),
+        (scene().astype(object), "an array of object; give"),
+        (scene()[None], "an array (1, 8, 12, 3); give one photo"),
+        (scene()[0, 0], "an array (3,); give one photo"),
+        (np.zeros((5, 6, 7)), "an array (5, 6, 7); give one photo"),
+        (np.array("photo.jpg"), "an array (); give one photo"),
+        (torch.zeros(2, 3, 8, 8), "an array (2, 3, 8, 8); give one photo"),
+    ],
+)
+def test_other_arrays_are_one_line(source, told):
+    assert told in problem(source)
+
+
+# --- what is not there ----------------------------------------------------------------------
+
+
+def test_a_missing_photo_and_what_lies_beside_it(tmp_path):
+    (tmp_path / "x.JPG").touch()
+    missing, advice = tmp_path / "x.jpg", f"did you mean {tmp_path / 'x.JPG'}?"
+    assert problem(missing).endswith(advice)
+    with pytest.raises(ImageError, match="no such file or folder") as caught:
+        find_images(missing)
+    assert str(caught.value).endswith(advice)
+
+
+def test_a_photo_that_git_lfs_has_not_fetched(tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    assert problem(path).startswith(f"{path}: a Git LFS pointer") and "git lfs pull" in problem(
+        path
+    )
+
+
+def test_find_images_follows_links_and_keeps_what_is_lost(tmp_path, monkeypatch):
+    folder, disk = tmp_path / "photos", tmp_path / "disk"
+    for name in ("a.jpg", "locked/b.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    disk.mkdir()
+    (disk / "c.jpg").touch()
+    (folder / "album").symlink_to(disk)
+    (disk / "circle").symlink_to(folder)
+    (folder / "gone").symlink_to(tmp_path / "unmounted")
+    (folder / "notes.jpg.txt").touch()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = find_images(folder)
+    assert [str(path.relative_to(folder)) for path in found] == [
+        "a.jpg",
+        "album/c.jpg",
+        "gone",
+        "locked",
+    ]
+    assert problem(folder / "locked").startswith(
+        f"{folder / 'locked'}: cannot be opened (Permission"
+    )
+    assert "the link leads nowhere" in problem(folder / "gone")

@@ -14,7 +14,7 @@ from model.attention_maps import gradient_weighted
 from model.caption import Caption, with_probabilities
 from model.lesson import caption_unseeing, opening, steps
 from model.numpy_attention import attention
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 from ui import lesson_tab
 from ui.captioners import Captioners
 from ui.lesson_pictures import number, share_map

@@ -1,11 +1,13 @@
 """Many photos at once: files and zips of all kinds in, a row for each out."""
 
+import asyncio
 import csv
 import io
 import json
 import time
 import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from gradio.route_utils import delete_files_created_by_app
 
 from model.__main__ import main
 from model.images import ImageError
-from tests.tiny import draw_photo
+from tests.support.tiny import draw_photo
 from ui import many_tab, uploads
 from ui.captioners import Captioners
 from ui.many_tab import as_csv, as_jsonl, caption_uploads, row
@@ -180,6 +182,80 @@ def test_names_are_the_visitors_own_and_one_line_of_text(tmp_path, monkeypatch):
             read_uploads(ListFiles(root=[FileData(path=str(other))]))
 
 
+# --- names that tell photos apart -----------------------------------------------------------
+
+
+def names(uploads):
+    given = [photo.name for photo in photos(uploads)]
+    assert len(set(given)) == len(given) == count(uploads)
+    return given
+
+
+def test_photos_of_the_same_name_in_a_zip_come_with_their_folders(tmp_path):
+    members = ["monday/1.png", "tuesday/1.png", "tuesday\\2.png", "./wednesday/../3.png"]
+    given = zipped(tmp_path, {member: png() for member in members})
+    assert names([given]) == ["monday/1.png", "tuesday/1.png", "2.png", "3.png"]
+    broken = zipped(tmp_path, {"monday/1.png": b"x", "tuesday/1.png": png()})
+    (name, problem), _ = told([broken])
+    assert name == "monday/1.png" and problem.startswith("not an image"), "errors call it so too"
+
+
+def test_the_same_photos_in_two_zips_and_beside_them(tmp_path):
+    members = {"a/1.png": png(), "b/1.png": png()}
+    (tmp_path / "1.png").write_bytes(png())
+    one, two = zipped(tmp_path, members, "one.zip"), zipped(tmp_path, members, "two.zip")
+    plain = Upload(str(tmp_path / "1.png"), "1.png")
+    expected = ["one.zip/a/1.png", "one.zip/b/1.png", "1.png", "two.zip/a/1.png", "two.zip/b/1.png"]
+    assert names([one, plain, two]) == expected
+    assert names([plain, plain]) == ["1.png", "1.png (2)"]
+    again = names([zipped(tmp_path, {"1.png": png()}, "one.zip"), one])
+    assert again == ["one.zip/1.png", "one.zip/1.png (2)"]
+
+
+def test_a_number_is_not_another_photos_name(tmp_path):
+    (tmp_path / "1.png").write_bytes(png())
+    given = [Upload(str(tmp_path / "1.png"), name) for name in ("x", "x", "x (2)", "x")]
+    assert names(given) == ["x", "x (3)", "x (2)", "x (4)"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_member_that_is_there_twice_and_names_that_look_the_same(tmp_path):
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        for colour in ((250, 0, 0), (0, 0, 250)):
+            archive.writestr("a.png", png(colour))
+        for name in ("caf\u00e9.png", "cafe\u0301.png", "x\u200b.png", "x\u200e.png"):
+            archive.writestr(name, png())
+    given = Upload(str(tmp_path / "twice.zip"), "twice.zip")
+    shown = ["a.png", "a.png (2)", "caf\u00e9.png", "cafe\u0301.png (2)", "x?.png", "x?.png (2)"]
+    whole = [f"twice.zip/{name}" for name in shown]
+    assert names([given]) == whole
+    red, blue = [photo.load().getpixel((0, 0)) for photo in photos([given])][:2]
+    assert red != blue, "each is read"
+
+
+def test_what_is_no_photo_is_skipped_and_counted(tmp_path):
+    others = ["notes.txt", "in/book.PDF", "film.mov", "list", "BM.csv"]
+    system = ["__MACOSX/a.png", "in/Thumbs.db", "desktop.ini", "._a.png", "Icon\r", ".DS_Store"]
+    members = {name: b"hello, not a photo" for name in others + system}
+    members |= {"a.png": png(), "b": png(), "c.download": png(), "d.png": b"", "in/": b""}
+    given = zipped(tmp_path, members)
+    kept = told([given])
+    assert [name for name, _ in kept] == ["a.png", "b", "c.download", "d.png"]
+    assert kept[1] == ("b", (30, 20)) and "an empty file" in kept[3][1]
+    assert uploads.count_skipped([given, given]) == 2 * len(others)
+    (tmp_path / "x.txt").write_text("x")
+    plain = Upload(str(tmp_path / "x.txt"), "x.txt")
+    assert uploads.count_skipped([plain]) == 0, "what a visitor chose gets an answer"
+    assert told([plain])[0][1].startswith("not an image")
+
+
+def test_a_zip_without_a_photo_says_so(tmp_path):
+    given = zipped(tmp_path, {"notes.txt": b"x", "a.pdf": b"x", "Thumbs.db": b"x"}, "my.zip")
+    problem = "no photos in it, but 2 other files; make a zip of photos"
+    assert told([given]) == [("my.zip", problem)]
+    assert uploads.count_skipped([given]) == 0, "they are in that line"
+
+
 # --- what comes out -------------------------------------------------------------------------
 
 
@@ -201,7 +277,8 @@ def test_rows_are_those_of_the_command_line(captioner, checkpoint, folder, capsy
     done = [record for batch in batches for record, _ in batch]
     for kind, ours in (("jsonl", as_jsonl(done)), ("csv", as_csv(done))):
         main(["caption", str(folder), "--checkpoint", checkpoint, "--format", kind])
-        assert ours.decode() == capsys.readouterr().out.replace(f"{folder}/", "")
+        printed = capsys.readouterr().out.removeprefix("\ufeff")
+        assert ours.decode("utf-8-sig") == printed.replace(f"{folder}/", "")
     assert [set(record) for record in done].count({"image", "error"}) == 1
     thumbnails = [thumbnail for batch in batches for _, thumbnail in batch]
     assert [thumbnail is None for thumbnail in thumbnails] == ["error" in r for r in done]
@@ -240,9 +317,16 @@ def test_a_spreadsheet_sees_no_formula():
     done = [
         {"image": "=1+1.jpg", "error": "=1+1.jpg: broken"},
         {"image": "a.jpg", "caption": "-x", "log_probability": -1.5, "words": []},
+        {"image": "＝1.jpg", "error": "é.jpg: broken"},
     ]
-    rows = list(csv.reader(io.StringIO(as_csv(done).decode())))
-    assert rows[1:] == [["'=1+1.jpg", "", "", "'=1+1.jpg: broken"], ["a.jpg", "'-x", "-1.5000", ""]]
+    table = as_csv(done)
+    assert table.startswith("\ufeffimage,".encode()), "Excel reads accents where this begins it"
+    rows = list(csv.reader(io.StringIO(table.decode("utf-8-sig"))))
+    assert rows[1:3] == [
+        ["'=1+1.jpg", "", "", "'=1+1.jpg: broken"],
+        ["a.jpg", "'-x", "-1.5000", ""],
+    ]
+    assert rows[3] == ["'＝1.jpg", "", "", "é.jpg: broken"]
     assert json.loads(as_jsonl(done).splitlines()[0])["image"] == "=1+1.jpg"
 
 
@@ -288,12 +372,12 @@ def give(page, *paths):
 @pytest.mark.browser
 def test_photos_to_a_table_and_its_files(app, page, folder, tmp_path):
     hostile = "<img src=x onerror=alert(1)>${alert(2)}.png"
-    zipped(tmp_path, {f"in/{hostile}": png(), "last.png": png()})
+    zipped(tmp_path, {f"in/{hostile}": png(), "last.png": png(), "notes.txt": b"hello"})
     (tmp_path / "first.png").write_bytes(png())
     give(page, tmp_path / "first.png", folder / "03b.png", tmp_path / "some.zip")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
-    rows = list(csv.DictReader(Path(download.value.path()).open(encoding="utf-8")))
+    rows = list(csv.DictReader(Path(download.value.path()).open(encoding="utf-8-sig")))
     names = ["first.png", "03b.png", hostile, "last.png"]
     assert download.value.suggested_filename == "captions.csv"
     assert [r["image"] for r in rows] == names
@@ -301,7 +385,8 @@ def test_photos_to_a_table_and_its_files(app, page, folder, tmp_path):
         page.get_by_role("button", name="Download JSONL").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 4
 
-    assert page.inner_text(".many-status") == "4 of 4 done, 1 could not be read."
+    status = "4 of 4 done, 1 could not be read. Skipped 1 file in zips: no photos."
+    assert page.inner_text(".many-status") == status
     assert [t.inner_text() for t in page.query_selector_all(".many-table tbody th")] == names
     shown = page.locator(".many-table").get_by_role("row")
     cells = shown.nth(1).get_by_role("cell").all_inner_texts()
@@ -348,15 +433,24 @@ def test_without_a_photo_the_button_says_so(page):
     assert page.get_by_role("button", name="Write captions").is_visible()
 
 
+async def messages_of(job):
+    """What the page tells a client meanwhile."""
+    return [update.log async for update in job if update.type == "status" and update.log]
+
+
 def test_the_endpoint(app, checkpoint, folder, tmp_path):
     gradio_client = pytest.importorskip("gradio_client")
     client = gradio_client.Client(app[1], verbose=False)
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/caption_many"]
-    zipped(tmp_path, {"in/one.png": png(), "two.png": png((0, 0, 250))})
+    zipped(tmp_path, {"in/one.png": png(), "two.png": png((0, 0, 250)), "a.pdf": b"%PDF"})
     files = [
         gradio_client.handle_file(path) for path in (folder / "03b.png", tmp_path / "some.zip")
     ]
-    broken, one, two = client.predict(files=files, api_name="/caption_many")
+    job = client.submit(files=files, api_name="/caption_many")
+    with ThreadPoolExecutor() as threads:  # in this one Playwright has an event loop
+        messages = threads.submit(asyncio.run, messages_of(job)).result()
+    assert ("Skipped 1 file in zips: no photos.", "info") in messages
+    broken, one, two = job.result()
     assert set(broken) == {"image", "error"} and broken["error"].startswith("03b.png: not an image")
     assert [one["image"], two["image"]] == ["one.png", "two.png"]
     for record in (one, two):

@@ -8,7 +8,7 @@ import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from training import metrics
-from training.metrics import cider_scores, java_works, score_captions
+from training.metrics import can_cider_rise, cider_scores, java_works, score_captions
 from training.ptb_tokenizer import tokenize
 
 needs_java = pytest.mark.skipif(not java_works(), reason="needs java")
@@ -147,6 +147,33 @@ def test_images_without_a_candidate_are_not_scored():
 def test_an_empty_caption_scores_nothing(empty):
     points = score_captions({"boat": empty}, REFERENCES).points
     assert points == pytest.approx(dict.fromkeys(points, 0))
+
+
+@pytest.mark.parametrize("wordless", [[], ["..."], [" ", "!"]])
+def test_an_image_without_words_in_its_references_is_left_out(wordless):
+    references = {**REFERENCES, "dots": wordless, "boat": [*REFERENCES["boat"], "..."]}
+    candidates = {"dots": "a dog", **CAPTIONS}
+    scores = score_captions(candidates, references)
+    assert scores.unscored == ("dots",) and scores.num_images == 3
+    assert scores.points == score_captions(CAPTIONS, REFERENCES).points
+    first, *others = cider_scores(candidates, references)
+    assert math.isnan(first) and others == pytest.approx(cider_scores(CAPTIONS, REFERENCES))
+
+
+@pytest.mark.parametrize(
+    "references, answer",
+    [
+        ([], False),
+        ([["a dog runs"]], False),
+        ([["a dog", "it runs"], ["a dog", "it runs"]], False),
+        ([["a dog"], ["..."]], False),
+        ([["a dog"], ["dog a"]], True),
+        ([["a dog", "it runs"], ["a dog"]], True),
+        ([["a dog"]] * 20 + [["a cat"]], True),
+    ],
+)
+def test_whether_cider_can_rise(references, answer):
+    assert can_cider_rise(dict(enumerate(references))) == answer
 
 
 def test_scores_go_into_json_and_say_how_they_were_made(capsys):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from model import load
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 from training.data import DataError
 from training.learner import Learner
 from training.options import parse

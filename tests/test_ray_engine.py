@@ -15,7 +15,7 @@ from model import part_files, ray_engine
 from model.__main__ import main
 from model.part_files import PartFiles
 from model.ray_engine import LARGEST_BATCH, Attempts, fitting_batch, place
-from tests.tiny import draw_photo
+from tests.support.tiny import draw_photo
 
 COLOURS = {name: (40 * i, 250 - 30 * i, 90) for i, name in enumerate("abcdefg")}
 
@@ -43,6 +43,12 @@ def lines(*files: Path) -> list[dict]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A folder with photos a and b, a tar with c and d, Parquet with the rest, and bad ones."""
@@ -62,9 +68,7 @@ def photos(tmp_path_factory):
             "x/d.png": photo("d"),
             "x/bad.png": b"?",
         }.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+            add(tar, name, data)
     hub = [{"bytes": photo("e"), "path": "e.png"}, {"bytes": None, "path": "none.png"}]
     pq.write_table(pa.table({"label": [1, 2], "image": hub}), folder / "hub.parquet")
     raw = {"id": [7, 7], "jpg": [photo("f"), photo("g")]}  # ids that name no photo
@@ -91,7 +95,7 @@ def run(photos, checkpoint):
     ray = pytest.importorskip("ray")
     pytest.importorskip("ray.data")
 
-    def run(output, *more) -> tuple[int, str, str]:
+    def run(output, *more, photos=photos) -> tuple[int, str, str]:
         engine = ["--engine", "ray", "--workers", 2, "--batch-size", 4, "--output", output]
         with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
             status = caption(photos, "--checkpoint", checkpoint, *engine, *more)
@@ -149,7 +153,7 @@ def test_the_captions_of_the_plain_command(first, photos, checkpoint, tmp_path):
         "fatal.jpg": "ends the process",
         "half.tar": "cannot be read",
         "shard.tar/x/bad.png": "not an image that can be opened",
-        "hub.parquet/none.png": "an empty file",
+        "hub.parquet/none.png": "none.png cannot be opened (No such file",
         "urls.parquet": "it has url (string), n (int64)",
     }
     assert set(errors) == set(told)
@@ -184,6 +188,39 @@ def test_another_run_does_the_rest(first, run, photos, tmp_path):
     assert sorted(r["image"] for r in rows) == sorted(2 * [str(photos / name) for name in names])
     for row in rows:
         assert row["caption"] == " ".join(word["text"] for word in row["words"])
+
+
+@pytest.mark.slow
+def test_links_paths_and_members_that_occur_twice(run, tmp_path, monkeypatch):
+    """Each photo has a record of its own; a later run finds them all by another path."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    folder, disk = tmp_path / "photos", tmp_path / "disk"
+    for path in (folder, disk):
+        path.mkdir()
+    (disk / "a.png").write_bytes(photo("a"))
+    (folder / "album").symlink_to(disk)
+    (disk / "circle").symlink_to(folder)
+    (folder / "gone").symlink_to(tmp_path / "unmounted")
+    with tarfile.open(folder / "x.TAR", "w") as tar:
+        add(tar, "caf\u00e9 #1.png", photo("b"))
+        add(tar, "./caf\u00e9 #1.png", photo("c"))
+    pq.write_table(pa.table({"path": ["album/a.png", "none.png"]}), folder / "y.parquet")
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("captions", photos="photos")
+    assert status == 1 and out.startswith("4 photos captioned in ")
+    names = {r["image"] for r in lines(*Path("captions").glob("part-*"))}
+    assert names == {
+        "photos/album/a.png",
+        "photos/x.TAR/caf\u00e9 #1.png",
+        "photos/x.TAR/./caf\u00e9 #1.png#2",
+        "photos/y.parquet/album/a.png",
+    }
+    errors = {r["image"]: r["error"] for r in lines(Path("captions/errors.jsonl"))}
+    assert set(errors) == {"photos/gone", "photos/y.parquet/none.png"}
+    assert all("No such file" in error for error in errors.values())
+    status, out, _ = run("captions", photos=folder)  # by its absolute path
+    assert out.startswith("0 photos captioned in ") and "4 were there" in out
 
 
 def test_parts_are_whole_or_absent(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 from training.examples import collate_captions
 from training.learner import Learner
 from training.metrics import cider_scores

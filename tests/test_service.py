@@ -1,6 +1,7 @@
 """The app as a service: health, an orderly end, and what it must never give away."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import httpx
 import pytest
 
 from model import load
-from tests.serving import ROOT, environment, served
-from tests.tiny import draw_photo
+from tests.support.tiny import draw_photo
+from tools.serving import ROOT, environment, served
+from ui import request_checks
+from ui.photos import data_url
 
 gradio_client = pytest.importorskip("gradio_client")
 AppError = gradio_client.exceptions.AppError
@@ -126,11 +129,10 @@ def test_a_request_reads_no_file_of_the_hosts_and_no_inner_address(app, given, k
     assert "event: error" in body and "event: complete" not in body, body
 
 
-def test_no_component_fetches_without_a_limit(app, photo):
-    """A text that claims to be a file at an address."""
+def test_a_text_that_claims_to_be_a_file_at_an_address_is_not_fetched(app):
     text = {"path": "http://127.0.0.1:1/x", "meta": {"_type": "gradio.FileData"}}
     body = ask(app, "explain", [None, text, "gradient", ""])
-    assert "failed validation; give the photo itself" in body
+    assert "text: give a text, not an object" in body
 
 
 def test_a_long_text_does_not_stop_the_page(app, photo, tmp_path):
@@ -148,6 +150,109 @@ def test_a_request_of_wrong_types_is_no_words_in_the_log(app, photo):
         assert "event: error" in ask(app, "caption", data)
     log = app.log.read_text()
     assert "SECRETWORD" not in log and "Traceback" not in log
+
+
+PHOTO = {"url": data_url(draw_photo())}
+FILE = {"path": "https://example.invalid/x.png"}  # without gradio's mark
+
+
+@pytest.mark.parametrize(
+    "endpoint, data, reason",
+    [
+        ("caption", [PHOTO["url"], 0, ""], "Photo: give a photo as a file"),
+        ("caption", [[PHOTO], 0, ""], "Photo: give a photo as a file"),
+        ("caption", [{"path": 5}, 0, ""], "Photo: give a photo as a file"),
+        ("caption", [{}, 0, ""], "Give a file"),
+        ("caption", [None, 0, ""], "Give a photo"),
+        ("caption", [PHOTO, "5", ""], "num_beams: give a number, not a text"),
+        ("caption", [PHOTO, [5], ""], "num_beams: give a number, not a list"),
+        ("caption", [PHOTO, True, ""], "num_beams: give a number, not true or false"),
+        ("caption", [PHOTO, float("nan"), ""], "num_beams: give a number that is finite"),
+        ("caption", [PHOTO, 11, ""], "greater than maximum"),
+        ("caption", [PHOTO, 0, ["x"]], "model: give a text, not a list"),
+        ("caption", [PHOTO, 0, "half of \ud83d"], "model: a character in it is cut in half"),
+        ("caption", [PHOTO], "1 values came; give 3: Photo, num_beams, model."),
+        ("caption", [PHOTO, 0, "", ""], "4 values came; give 3"),
+        ("caption", [], "0 values came; give 3"),
+        ("explain", [PHOTO, {"a": 1}, "gradient", ""], "text: give a text, not an object"),
+        ("explain", [PHOTO, "\ud83d dog", "gradient", ""], "text: a character in it is cut"),
+        ("explain", [PHOTO, "a dog", 5, ""], "method: give a text, not a number"),
+        ("explain", [PHOTO, "a dog"], "2 values came; give 4: Photo, text, method, model."),
+        ("caption_many", ["x", 0, ""], "give a list of files, each as"),
+        ("caption_many", [["x"], 0, ""], "give a list of files, each as"),
+        ("caption_many", [[PHOTO], 0, ""], "give a list of files, each as"),
+        ("caption_many", [[FILE], 0, ""], "A file in this request cannot be read"),
+        ("caption_many", [[None], 0, ""], "give a list of files, each as"),
+        ("caption_many", [None, 0, ""], "Add photos"),
+        ("caption_many", [[], "x", ""], "num_beams: give a number, not a text"),
+    ],
+)
+def test_a_wrong_request_has_its_reason(app, endpoint, data, reason):
+    begins, told = ask(app, endpoint, data).strip().split("\ndata: ")
+    assert begins == "event: error"
+    told = json.loads(told)["error"]
+    assert reason in told.replace("&lt;", "<") and "\n" not in told and "not with you" not in told
+    status, body = fetch(f"{app.address}/gradio_api/run/{endpoint}", {"data": data})
+    assert (status, json.loads(body)["error"]) == (500, told), "the same without the queue"
+
+
+def test_null_stands_for_what_is_not_given(app):
+    assert ask(app, "caption", [PHOTO, None, None]) == ask(app, "caption", [PHOTO, 0, ""])
+    told = json.loads(ask(app, "explain", [PHOTO, None, None, None]).partition("data: ")[2])
+    assert told[0]["method"] == "gradient" and told[0]["words"]
+
+
+@pytest.mark.parametrize(
+    "path, body, status, reason",
+    [
+        ("call/nothing", {"data": []}, 404, "nothing"),
+        ("run/nothing", {"data": []}, 404, "nothing"),
+        ("queue/join", {"data": [], "fn_index": 999, "session_hash": "x"}, 404, "no such endpoint"),
+        ("call/v2/nothing", {}, 404, "no such endpoint"),
+        ("call/v2/caption", {}, 422, "required argument: photo"),
+        ("call/v2/caption", {"photo": PHOTO, "beams": 1}, 422, "`beams` is not a valid"),
+        ("call/caption", {"data": "x"}, 422, "valid list"),
+    ],
+)
+def test_what_the_page_does_not_have(app, path, body, status, reason):
+    answer = fetch(f"{app.address}/gradio_api/{path}", body)
+    assert answer[0] == status and reason in answer[1] and '"detail"' in answer[1]
+    assert "Traceback" not in app.log.read_text()
+
+
+NOTHING = "no reason at all"
+
+
+def ask_event(app, index, data):
+    """What an event of the page answers, by its place in the page's list: None if it goes well."""
+    body = {"data": data, "fn_index": index, "session_hash": "visitor", "event_data": ["x"]}
+    assert fetch(f"{app.address}/gradio_api/queue/join", body)[0] == 200
+    address = f"{app.address}/gradio_api/queue/data?session_hash=visitor"
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        for line in answer:
+            message = json.loads(line.removeprefix(b"data: ")) if line.strip() else {}
+            if message.get("msg") == "process_completed":
+                return None if message["success"] else message["output"]["error"] or NOTHING
+    raise AssertionError("no end of it")
+
+
+def test_each_event_of_the_page_says_what_is_wrong(app):
+    events = json.loads(fetch(f"{app.address}/config")[1])["dependencies"]
+    events = [event for event in events if event["backend_fn"]]
+    assert len(events) > 30
+    for event in events:
+        wrong = len(event["inputs"])
+        for data in ([None] * (wrong + 1), *([x] * wrong for x in (None, "SECRETWORD", [1], {}))):
+            told = ask_event(app, event["id"], data)
+            assert told != NOTHING and "went wrong here" not in (told or ""), (event, data)
+    assert "Traceback" not in app.log.read_text() and "SECRETWORD" not in app.log.read_text()
+
+
+def test_a_fault_of_ours_has_a_number(caplog):
+    """Wherever it happens: gradio would tell nothing at all."""
+    told = request_checks.explain_error(RuntimeError("SECRETWORD"), False)["error"]
+    number = re.search(r"not with you \((\w{8})\)", told)[1]
+    assert number in caplog.text and "SECRETWORD" not in told + caplog.text
 
 
 def test_what_another_visitor_gave_is_not_listed(app, photo, checkpoint):

@@ -6,7 +6,7 @@ from threading import Event, Semaphore
 
 import pytest
 
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
 from ui.together import BATCH, Together
 from ui.visitor import Left, TooSlow, Visitor
 

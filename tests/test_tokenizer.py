@@ -4,7 +4,7 @@ import pytest
 
 from model.config import CheckpointError
 from model.tokenizer import CaptionTokenizer, as_sentence
-from tests.tiny import SENTENCES
+from tests.support.tiny import SENTENCES
 
 
 @pytest.fixture(scope="module")

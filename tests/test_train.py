@@ -10,15 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model import load
-from tests.tiny import tiny_captioner
+from model import CheckpointError, load
+from tests.support.tiny import tiny_captioner
 from training.course import Course
 from training.data import DataError, read_split
 from training.evaluate import evaluate
 from training.evaluate import main as evaluate_main
+from training.examples import CaptionDataset, collate
 from training.learner import AVERAGE, Learner
 from training.options import parse
 from training.train import main, train
+from training.trainer import sum_losses
 
 ROOT = Path(__file__).parent.parent
 
@@ -122,7 +124,9 @@ def test_resumed_is_uninterrupted(flickr, start, tmp_path, monkeypatch, encoder_
 def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):
     """Stopped early it stays stopped; half-written checkpoints and other settings are noticed."""
     chosen = settings(flickr, start, tmp_path / "run", "--epochs", 9, "--patience", 1)
-    train(chosen)  # dev CIDEr cannot rise: the first evaluation is the best
+    # neither score moves: the first evaluation is the best
+    monkeypatch.setattr("training.trainer.sum_losses", lambda *_: (1.0, 1))
+    train(chosen)
     run = tmp_path / "run"
     assert sorted(p.name for p in run.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
     best = (run / "best" / "model.safetensors").read_bytes()
@@ -133,7 +137,15 @@ def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):
 
     (run / "checkpoint-4" / AVERAGE).unlink()  # as if killed while saving
     train(chosen)
-    assert f"going on from {run / 'checkpoint-2'}" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert f"going on from {run / 'checkpoint-2'}" in told.out
+    assert f"{run / 'checkpoint-4' / AVERAGE}: missing" in told.err
+    file = run / "checkpoint-4" / "optimizer.pt"
+    file.write_bytes(file.read_bytes()[:-100])  # cut off by a full disk
+    train(chosen)
+    told = capsys.readouterr()
+    assert f"going on from {run / 'checkpoint-2'}" in told.out
+    assert f"warning: {file}: damaged or cut off" in told.err
     (run / "checkpoint-2" / "trainer_state.json").write_text("")  # or while deleting
     (run / "checkpoint-4" / "optimizer.pt").unlink()
     train(chosen)
@@ -243,13 +255,68 @@ def test_a_run_with_adapters_leaves_a_plain_captioner(flickr, start, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_stops_the_run(flickr, start, tmp_path, capsys):
-    for evaluations, told in ((0.1, "the loss is nan at step"), (1, "weights cannot be kept")):
-        output = tmp_path / str(evaluations)
-        options = ["--rate", 1e30, "--epochs", 9, "--evaluations", evaluations]
+def test_a_loss_that_is_no_number_stops_the_run(flickr, start, tmp_path, capsys, monkeypatch):
+    def refuse(*_):
+        raise CheckpointError("weights that half precision cannot hold")
+
+    monkeypatch.setattr("training.trainer.keep", refuse)
+    for rate, evaluations, told in (
+        (1e30, 0.1, "the loss is nan at step"),
+        (1e30, 1, "the dev loss is nan at step"),
+        (1e-3, 1, "the weights cannot be kept at step"),
+    ):
+        output = tmp_path / f"{rate} {evaluations}"
+        options = ["--rate", rate, "--epochs", 9, "--evaluations", evaluations]
         assert main(command(settings(flickr, start, output, *options), output)[3:]) == 1
         (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
         assert told in line and "take a lower --rate" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train_photos", [4, 1])
+def test_one_dev_photo_is_judged_by_its_loss(flickr, start, tmp_path, capsys, train_photos):
+    """CIDEr, which is 0 whatever is said of it, would keep the first captioner and stop."""
+    names = [f"{i}.jpg" for i in range(train_photos)]
+    (flickr / "Flickr_8k.trainImages.txt").write_text("\n".join(names))
+    (flickr / "Flickr_8k.devImages.txt").write_text("5.jpg")
+    train(settings(flickr, start, tmp_path / "run", "--epochs", 4, "--patience", 1))
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    assert len(losses) == 4 and losses == sorted(losses, reverse=True)
+    told = capsys.readouterr()
+    assert "warning: dev photos: 1, with nothing in their captions to tell them apart" in told.err
+    assert f"best dev loss {losses[-1]:.3f} (dev CIDEr was 0 throughout)" in told.out
+    (item,) = read_split(flickr, "dev")
+    best = load(tmp_path / "run" / "best")
+    loss, labels = sum_losses(best, best.encode([item.path])[0], item.captions)
+    assert loss / labels == pytest.approx(losses[-1], rel=1e-2)  # saved in half precision
+
+
+def test_the_dev_loss_is_that_of_training(flickr):
+    captioner, items = tiny_captioner(), read_split(flickr, "train")
+    items[0].captions[0] += " and on and on"
+    batch = collate([CaptionDataset(items, captioner)[i] for i in range(len(items))])
+    with torch.no_grad():
+        expected = Learner(captioner, 0).eval()(**batch)["loss"].item()
+    encoded = captioner.encode([item.path for item in items])
+    sums = [sum_losses(captioner, e, i.captions) for e, i in zip(encoded, items, strict=True)]
+    loss, labels = map(sum, zip(*sums, strict=True))
+    assert loss / labels == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_single_step_learns(flickr, start, tmp_path):
+    train(settings(flickr, start, tmp_path / "run", "--epochs", 1, "--batch-size", 4))
+    before, best = load(start).state_dict(), load(tmp_path / "run" / "best").state_dict()
+    assert any((before[k] - best[k]).abs().max() > 1e-4 for k in before)
+
+
+def test_a_reward_that_no_caption_earns(flickr, start, tmp_path):
+    table = flickr / "Flickr8k.token.txt"
+    names = [f"{i}.jpg" for i in range(6)]
+    table.write_text("".join(f"{n}#0\ta dog\n{n}#1\tit runs\n" for n in names))
+    with pytest.raises(DataError, match="--samples: no caption earns a reward, .*; leave"):
+        train(settings(flickr, start, tmp_path / "run", "--samples", 2))
 
 
 @pytest.mark.slow
@@ -329,6 +396,19 @@ def test_evaluation_says_what_it_measured(flickr, start, tmp_path, capsys):
         item.path.name: captioner.caption(item.path).text for item in read_split(flickr, "train")
     }
     assert "4 images" in capsys.readouterr().out
+
+
+def test_a_photo_without_words_in_its_captions_is_not_scored(flickr):
+    captioner, items = tiny_captioner(), read_split(flickr, "train")
+    whole = evaluate(captioner, items[1:])
+    items[0].captions[:] = ["...", "!"]
+    items[1].captions.insert(0, ".")
+    result = evaluate(captioner, items)
+    assert result["unscored"] == ["0.jpg"] and "0.jpg" in result["captions"]
+    for name in ("CIDEr", "BLEU-4", "num_images", "people", "colours"):
+        assert result[name] == whole[name]
+    with pytest.raises(ValueError, match="none of the photos has a caption with words"):
+        evaluate(captioner, items[:1])
 
 
 def test_without_the_image_all_captions_are_one(flickr):

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from model import CheckpointError
-from tests.tiny import draw_photo, tiny_captioner
-from ui import actions, caption_tab, gpu, lens, photos, uploads
+from tests.support.tiny import draw_photo, tiny_captioner
+from ui import actions, caption_tab, captioners, gpu, lens, photos, uploads
 from ui.captioners import AT_ONCE, Captioners
 
 
@@ -122,6 +122,22 @@ def test_a_visitor_names_no_folder_of_the_host(monkeypatch, name):
     monkeypatch.setattr("ui.captioners.load", lambda place: pytest.fail(f"loaded {place}"))
     with pytest.raises(CheckpointError, match="choose a model of the list"):
         Captioners().get(name)
+
+
+@pytest.mark.parametrize("name", ["you/model", "https://huggingface.co/you/model/tree/main"])
+def test_a_model_by_the_address_of_its_page(monkeypatch, name):
+    asked = []
+    monkeypatch.setattr(captioners, "load", lambda place: asked.append(place) or tiny_captioner())
+    assert Captioners().get(name).name == "you/model" and asked == ["you/model"]
+
+
+def test_a_checkpoint_that_git_lfs_left_behind(tmp_path, monkeypatch):
+    tiny_captioner().save_pretrained(tmp_path)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    (tmp_path / "model.safetensors").write_text(pointer)
+    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(tmp_path))
+    with pytest.raises(CheckpointError, match="Git LFS"):
+        Captioners().get()
 
 
 def test_zero_gpu_where_it_is_there(monkeypatch):

@@ -1,7 +1,9 @@
-"""The walk-through of training/README.md, line by line as it stands there, on fewer pictures."""
+"""The examples of the README and the walk-through of docs/training.md, line by line as they stand
+there; the walk-through on fewer pictures."""
 
 import importlib
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -9,33 +11,63 @@ import pytest
 
 from model import load
 
-README = Path(__file__).parent.parent / "training" / "README.md"
+ROOT = Path(__file__).parent.parent
+README, TRAINING = ROOT / "README.md", ROOT / "docs" / "training.md"
 SMALLER = {"training.draw": ["--count", "100"]}
 
 
-def commands():
-    section = README.read_text(encoding="utf-8").split("## Ten minutes")[1]
-    block = section.split("```sh\n")[1].split("```")[0].replace("\\\n", "")
-    return [shlex.split(line) for line in block.splitlines()]
+def read_blocks(document: Path, heading: str, language: str) -> list[str]:
+    """The code in the section of a document that has this heading."""
+    text = document.read_text(encoding="utf-8")
+    section = re.split(r"^## ", text.split(f"## {heading}\n")[1], flags=re.MULTILINE)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+def read_commands(document: Path, heading: str) -> list[list[str]]:
+    """The words of each command in that section."""
+    blocks = read_blocks(document, heading, "sh")
+    lines = "".join(blocks).replace("\\\n", "").splitlines()
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def run_module(words: list[str]) -> int:
+    """Run `python -m NAME ...` in this process; returns its exit status."""
+    python, dash_m, name, *arguments = words
+    assert (python, dash_m) == ("python", "-m")
+    module = importlib.import_module("model.__main__" if name == "model" else name)
+    return module.main(arguments + SMALLER.get(name, []))
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    commands = read_commands(README, "Three examples")
+    assert len(commands) == 3
+    for words in commands:
+        assert run_module(words) == 0, capsys.readouterr().err
+    photos = list((ROOT / "assets" / "examples").glob("*.jpg"))
+    assert len(capsys.readouterr().out.splitlines()) >= len(photos)
+    rows = Path("captions.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert len(rows) == 1 + len(photos)
+    assert Path("maps.png").is_file()
+    (example,) = read_blocks(README, "Three examples", "python")
+    exec(example, {})
+    assert "[" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_from_drawn_shapes_to_a_captioner_of_shapes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    ran = []
-    for words in commands():
-        if words[0] != "python":  # the page has tests of its own
-            assert words == ["CAPTIONLENS_CHECKPOINT=captioners/shapes", "python", "app.py"]
-            continue
-        assert words[1] == "-m"
-        name = "model.__main__" if words[2] == "model" else words[2]
-        main = importlib.import_module(name).main
-        assert main(words[3:] + SMALLER.get(name, [])) == 0, capsys.readouterr().err
-        ran.append(name)
-    steps = ["draw", "inspect", "train", "evaluate", "export"]
-    assert ran == [f"training.{step}" for step in steps] + ["model.__main__"]
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("shapes/validation/00000.png: A large")
+    *commands, page = read_commands(TRAINING, "Ten minutes with drawn shapes")
+    # the page has tests of its own
+    assert page == ["CAPTIONLENS_CHECKPOINT=captioners/shapes", "python", "app.py"]
+    for words in commands:
+        assert run_module(words) == 0, capsys.readouterr().err
+    steps = ["draw", "check", "train", "evaluate", "export"]
+    assert [words[2] for words in commands] == [f"training.{step}" for step in steps] + ["model"]
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert last_line.startswith("shapes/validation/00000.png: A large")
     scores = json.loads((tmp_path / "scores.json").read_text())
     captions = scores["captions"]
     assert len(captions) == 20 and len(set(captions.values())) > 10

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import torch
 
-from model import Captioner, CheckpointError, load
-from training.command import command
+from model import Captioner, load
+from model.error_reporting import report_errors
+from model.errors import CheckpointError, OptionError
+from model.output_path import check_output_folder
 
 
 def average(captioners: list[Captioner], shares: list[float]) -> Captioner:
@@ -40,7 +42,7 @@ def average(captioners: list[Captioner], shares: list[float]) -> Captioner:
     return first
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.average",
@@ -60,9 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     settings = parser.parse_args(arguments)
     shares = settings.shares or [1.0] * len(settings.checkpoints)
     if len(shares) != len(settings.checkpoints):
-        raise ValueError(f"{len(shares)} shares for {len(settings.checkpoints)} checkpoints")
+        raise OptionError(f"{len(shares)} shares for {len(settings.checkpoints)} checkpoints")
     if min(shares) < 0 or sum(shares) <= 0:
-        raise ValueError("shares must be 0 or more, and not all 0")
+        raise OptionError("shares must be 0 or more, and not all 0")
+    check_output_folder(settings.output)
     with torch.no_grad():
         average([load(name) for name in settings.checkpoints], shares).save_pretrained(
             Path(settings.output)

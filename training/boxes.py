@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import DataError
+from model.errors import DataError
 
 # What captions say -> COCO's category
 SYNONYMS = {

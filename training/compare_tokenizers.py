@@ -8,14 +8,14 @@ import sys
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from training.command import command
-from training.data import DATA_HELP, FORMAT_HELP, SPLITS, DataError, read_split
-from training.formats import FORMATS
+from model.error_reporting import report_errors
+from model.errors import DataError
+from training.data import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, read_split
 from training.metrics import java_works
 from training.ptb_tokenizer import tokenize
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.compare_tokenizers",

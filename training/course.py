@@ -1,10 +1,12 @@
-"""The course of a run, as it goes: its log, its learning curve, and whether it has collapsed."""
+"""The course of a run, as it goes: its log, its learning curve, which evaluation was the best, and
+whether the run has collapsed."""
 
 import json
 from pathlib import Path
 
 from transformers import TrainerCallback
 
+from model.errors import RunError
 from training.run_folder import CURVE, LOG, write_whole
 
 ENOUGH = 10  # dev photos, below which one caption for all may be right
@@ -12,7 +14,34 @@ BEGINNING = 3  # evaluations before which a run may say the same of all photos
 UNENDING = 0.5  # share of captions that only the longest length ends
 
 
-class Collapse(ValueError):
+def compute_selection_score(cider: float, loss: float) -> float:
+    """What the best checkpoint is chosen by: dev CIDEr, and the dev loss where it is the same.
+
+    CIDEr is 0 for every caption of too few dev photos, and for all captions of a run that has not
+    begun to speak: it alone would take the first checkpoint for the best.
+    """
+    return cider - 1e-6 * loss  # less than what a different CIDEr differs by
+
+
+def find_best(history: list[dict]) -> dict | None:
+    """The entry of the best evaluation in a Trainer's log history, if there is one yet."""
+    # without a loss: of a run that began before the loss was computed
+    return max(
+        (entry for entry in history if "eval_cider" in entry),
+        key=lambda entry: compute_selection_score(entry["eval_cider"], entry.get("eval_loss", 0)),
+        default=None,
+    )
+
+
+def describe_best(history: list[dict]) -> str:
+    """The best evaluation's dev score: that which it was chosen by."""
+    best = find_best(history)
+    if best["eval_cider"] > 0 or "eval_loss" not in best:
+        return f"dev CIDEr {best['eval_cider']:.1f}"
+    return f"dev loss {best['eval_loss']:.3f} (dev CIDEr was 0 throughout)"
+
+
+class Collapse(RunError):
     """A run that learns nothing any more; the message is one line that says what to do."""
 
 
@@ -23,10 +52,12 @@ class Course(TrainerCallback):
 
     Args:
         dev_photos: how many photos are captioned at an evaluation.
+        one_caption_is_right: people say the same of all of them, so a captioner may too.
     """
 
-    def __init__(self, output: Path, dev_photos: int):
+    def __init__(self, output: Path, dev_photos: int, one_caption_is_right: bool = False):
         self.output, self.dev_photos = output, dev_photos
+        self.one_caption_is_right = one_caption_is_right
 
     def on_log(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
@@ -46,7 +77,9 @@ class Course(TrainerCallback):
             return None
         for is_bad, what in (
             (
-                lambda e: e["eval_distinct"] * self.dev_photos < 1.5,
+                lambda e: (
+                    e["eval_distinct"] * self.dev_photos < 1.5 and not self.one_caption_is_right
+                ),
                 "every dev photo gets the same caption: the decoder does not look at photos",
             ),
             (
@@ -66,7 +99,8 @@ class Course(TrainerCallback):
 
 
 def draw_curve(history: list[dict], path: Path) -> None:
-    """A picture of loss and dev CIDEr by pass over the photos, from a Trainer's log history."""
+    """A picture of the training loss and dev CIDEr (the dev loss, where CIDEr is always 0) by pass
+    over the photos, from a Trainer's log history."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -74,9 +108,12 @@ def draw_curve(history: list[dict], path: Path) -> None:
     FigureCanvasAgg(figure)
     left = figure.add_subplot()
     right = left.twinx()
+    best = find_best(history)
+    by_loss = best is not None and best["eval_cider"] == 0 and "eval_loss" in best
+    dev, dev_label = ("eval_loss", "dev loss") if by_loss else ("eval_cider", "dev CIDEr")
     for axis, key, label, colour, marker in (
         (left, "loss", "training loss", "#7a8190", ""),
-        (right, "eval_cider", "dev CIDEr", "#c2410c", "o"),
+        (right, dev, dev_label, "#c2410c", "o"),
     ):
         entries = [e for e in history if key in e]
         axis.plot(
@@ -85,16 +122,16 @@ def draw_curve(history: list[dict], path: Path) -> None:
         axis.set_ylabel(label, color=colour)
         axis.tick_params(axis="y", colors=colour)
         axis.spines["top"].set_visible(False)
-    if scores := [e for e in history if "eval_cider" in e]:
-        best = max(scores, key=lambda e: e["eval_cider"])
+    if best:
         right.annotate(
-            f"{best['eval_cider']:.1f}",
-            (best["epoch"], best["eval_cider"]),
+            f"{best[dev]:.3f}" if by_loss else f"{best[dev]:.1f}",
+            (best["epoch"], best[dev]),
             xytext=(0, 6),
             textcoords="offset points",
             ha="center",
             color="#c2410c",
         )
-        right.set_ylim(0, 1.15 * max(best["eval_cider"], 1))  # room for the number
+        if not by_loss:
+            right.set_ylim(0, 1.15 * max(best["eval_cider"], 1))  # room for the number
     left.set_xlabel("passes over the train photos")
     figure.savefig(path)

@@ -16,9 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from model.errors import DataError
 from model.images import load_image
-from training.data import CaptionedImage, DataError
-from training.examples import fingerprint_of, unfinished_file
+from training.data import CaptionedImage
+from training.examples import create_array, fingerprint_of, unfinished_file
 
 TEACHERS = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 
@@ -47,7 +48,7 @@ def load_teacher(name: str) -> nn.Module:
 def teacher_maps(name: str, items: list[CaptionedImage], folder: Path) -> np.ndarray:
     """The teacher's last feature map of each photo, memory-mapped (images, rows, cols, C) float16.
 
-    Computed once and found again, as `training.data.cache_features` does for the encoder.
+    Computed once and found again, as `training.examples.cache_features` does for the encoder.
     """
     path = folder / f"teacher-{name}-{fingerprint_of(items)}.npy"
     if not path.is_file():
@@ -63,7 +64,7 @@ def teacher_maps(name: str, items: list[CaptionedImage], folder: Path) -> np.nda
             found = teacher.extract_features(pixels).permute(0, 2, 3, 1)
             if maps is None:
                 shape = (len(items), *found.shape[1:])
-                maps = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
+                maps = create_array(unfinished, shape)
             maps[start : start + len(photos)] = found.numpy()
         maps.flush()
         unfinished.rename(path)

@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from training.command import command
+from model.error_reporting import report_errors
+from model.errors import OptionError
+from model.output_path import check_output_folder
 
 SIDE = 224  # pixels
 FINE = 4  # drawn so many times larger, then reduced: smooth edges
@@ -157,11 +159,12 @@ def draw(folder: Path, count: int = 1000, seed: int = 0) -> dict[str, int]:
     something in it.
     """
     if count < 10:
-        raise ValueError(f"--count {count}: at least 10 pictures are needed for two splits")
+        raise OptionError(f"--count {count}: at least 10 pictures are needed for two splits")
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; give a new folder")
     if folder.is_dir() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; give a new folder")
+    check_output_folder(folder)
     held = round(HELD_OUT * count)
     counts = {"train": count - held, "validation": held}
     for split, scenes in splits(seed).items():
@@ -175,7 +178,7 @@ def draw(folder: Path, count: int = 1000, seed: int = 0) -> dict[str, int]:
     return counts
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.draw",

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,11 +20,31 @@ from tqdm import tqdm
 
 from model import Caption, Captioner, load
 from model.captioner import SHIPPED, default_device
-from training.command import command
-from training.data import DATA_HELP, FORMAT_HELP, SPLITS, CaptionedImage, read_split
-from training.formats import FORMATS
+from model.error_reporting import report_errors
+from model.errors import DataError
+from model.output_path import check_output_file
+from training.data import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, CaptionedImage, read_split
 from training.habits import habits
-from training.metrics import score_captions
+from training.metrics import drop_wordless, score_captions
+
+
+def encode_batches(
+    captioner: Captioner,
+    items: list[CaptionedImage],
+    features: np.ndarray | None = None,
+    batch_size: int = 16,
+) -> Iterator[tuple[list[CaptionedImage], Tensor]]:
+    """Some of the items at a time, with their image features (B, S, width).
+
+    features: (images, S, width) where they are known already; else the photos are encoded.
+    """
+    for start in tqdm(range(0, len(items), batch_size), "captioning", leave=False):
+        batch = items[start : start + batch_size]
+        if features is None:
+            yield batch, captioner.encode([item.path for item in batch])
+        else:
+            known = torch.from_numpy(features[start : start + batch_size])
+            yield batch, known.float().to(captioner.device)
 
 
 def caption_split(
@@ -35,17 +56,11 @@ def caption_split(
 ) -> tuple[dict[str, Caption], Tensor]:
     """A caption for each image, by its name, and the mean of their features (S, width).
 
-    features: (images, S, width) where they are known already; else the photos are encoded.
+    features: as for `encode_batches`.
     """
     written: dict[str, Caption] = {}
     total = 0
-    for start in tqdm(range(0, len(items), batch_size), "captioning", leave=False):
-        batch = items[start : start + batch_size]
-        if features is None:
-            encoded = captioner.encode([item.path for item in batch])
-        else:
-            known = torch.from_numpy(features[start : start + batch_size])
-            encoded = known.float().to(captioner.device)
+    for batch, encoded in encode_batches(captioner, items, features, batch_size):
         total = total + encoded.double().sum(dim=0)
         captions = captioner.captions(encoded, **options)
         written |= {i.name: c[0] for i, c in zip(batch, captions, strict=True)}
@@ -54,29 +69,36 @@ def caption_split(
 
 def evaluate(captioner: Captioner, items: list[CaptionedImage], **options) -> dict:
     """Scores in points by metric name, how each was computed, the captions, and `no_image`: the
-    scores without the image."""
+    scores without the image. `unscored` photos have no reference with words.
+
+    Raises ValueError when no photo has one.
+    """
+    references = {item.name: drop_wordless(item.captions) for item in items}
+    if not any(references.values()):
+        raise DataError("nothing to score: none of the photos has a caption with words in it")
     began = time.monotonic()
-    references = {item.name: item.captions for item in items}
     written, mean_features = caption_split(captioner, items, **options)
     captions = {name: caption.text for name, caption in written.items()}
     seconds = time.monotonic() - began
     blind = captioner.caption(mean_features, **options).text  # the same for every image
     scores = score_captions(captions, references)
+    scored = {name: text for name, text in captions.items() if references[name]}
     return {
         **scores.points,
         "num_images": scores.num_images,
+        "unscored": list(scores.unscored),
         "no_image": {
             **score_captions(dict.fromkeys(captions, blind), references).points,
             "caption": blind,
         },
-        **habits(captions, references),
+        **habits(scored, references),
         "made_with": scores.made_with,
         "seconds": round(seconds, 1),
         "captions": captions,
     }
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate",
@@ -92,6 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
     add("--length-penalty", type=float, help="the checkpoint's own if not given")
     add("--limit", type=int, default=0, help="only so many images; 0 for all")
     settings = parser.parse_args(arguments)
+    if settings.output:
+        check_output_file(settings.output)
     options = {
         name: value
         for name in ("num_beams", "length_penalty")
@@ -117,6 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
 def report(result: dict) -> None:
     """Print the scores as a table."""
     print(f"{result['split']} split, {result['num_images']} images, {result['checkpoint']}")
+    if unscored := result["unscored"]:
+        print(f"left out, as no reference has words in it: {', '.join(unscored)}")
     print(f"{'':10}{'score':>8}{'no image':>10}")
     for name in result["made_with"]:
         print(f"{name:10}{result[name]:8.1f}{result['no_image'][name]:10.1f}")

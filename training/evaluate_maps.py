@@ -24,12 +24,13 @@ from tqdm import tqdm
 from model import Captioner, Explanation, load
 from model.attention_maps import METHODS
 from model.captioner import SHIPPED, default_device
+from model.error_reporting import report_errors
+from model.errors import DataError
 from model.explanation import AT_ONCE, token_log_probabilities
 from model.images import find_images, load_image
+from model.output_path import check_output_file
 from training.boxes import Boxes
-from training.command import command
-from training.data import DATA_HELP, FORMAT_HELP, SPLITS, read_split
-from training.formats import FORMATS
+from training.data import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, read_split
 
 SHARES = (0.125, 0.25, 0.5, 0.75)  # of the patches, hidden (deletion) or shown (insertion)
 NEEDED = np.log(2)  # nats: words that the photo makes less than twice as likely are not asked
@@ -129,7 +130,7 @@ def photos_of(settings: argparse.Namespace, boxes: Boxes | None) -> list[Path]:
     if boxes is not None:
         paths = [path for path in find_images(settings.data) if path.name in boxes]
         if not paths:
-            raise ValueError(f"{settings.data}: none of its photos is in {settings.boxes}")
+            raise DataError(f"{settings.data}: none of its photos is in {settings.boxes}")
     else:
         items = read_split(settings.data, settings.split, settings.format)
         paths = [item.path for item in items]
@@ -192,7 +193,7 @@ def report(rows: list[dict], columns: tuple[str, str]) -> None:
         print(f"| {' | '.join([row['map'], *values, *margins])} |")
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate_maps",
@@ -210,12 +211,14 @@ def main(arguments: list[str] | None = None) -> int:
     add("--seed", type=int, default=0, help="for photos, words, random maps and the bootstrap")
     add("--output", metavar="FILE.json", help="write the table here")
     settings = parser.parse_args(arguments)
+    if settings.output:
+        check_output_file(settings.output)
     boxes = Boxes.read(settings.boxes) if settings.boxes else None
     captioner = load(settings.checkpoint).to(default_device())
     paths = photos_of(settings, boxes)
     asked = list(measure(captioner, paths, boxes, settings.words, settings.seed))
     if not asked:
-        raise ValueError("no word to ask about: none of the captions names what has a box")
+        raise DataError("no word to ask about: none of the captions names what has a box")
     groups = np.array([number for number, _, _ in asked])
     scores = np.stack([scores for _, _, scores in asked])
     names = [contender.name for contender in candidates(captioner, settings.seed)]

@@ -119,6 +119,16 @@ def unfinished_file(folder: Path) -> Path:
     return Path(name)
 
 
+def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new array file in half precision. Raises OSError if the disk has no room for all of it:
+    writing into a file that turns out not to fit would end the process."""
+    array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
 def cache_features(
     captioner: Captioner,
     items: list[CaptionedImage],
@@ -144,7 +154,7 @@ def cache_features(
         folder.mkdir(parents=True, exist_ok=True)
         shape = (1 + mirror, len(items), captioner.encoder.num_tokens, captioner.config.image_width)
         unfinished = unfinished_file(folder)
-        features = np.lib.format.open_memmap(unfinished, "w+", np.float16, shape)
+        features = create_array(unfinished, shape)
         for version in range(1 + mirror):
             for start in tqdm(range(0, len(items), batch_size), "encoding photos"):
                 photos = [load_image(item.path) for item in items[start : start + batch_size]]

@@ -15,10 +15,12 @@ import torch
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-from model import Captioner, CheckpointError, hub, load
+from model import Captioner, hub, load
 from model.captioner import SHIPPED
+from model.error_reporting import report_errors
+from model.errors import CheckpointError, DataError, OptionError, RunError
 from model.familiarity import FAMILIARITY
-from training.command import command
+from model.output_path import check_output_folder
 from training.model_card import Run, write_card
 from training.run_folder import BEST, CURVE
 
@@ -35,7 +37,7 @@ def find(folder: Path) -> tuple[Path, Run]:
         return run / BEST, Run.read(run)
     if (folder / "config.json").is_file():
         return folder, Run()
-    raise ValueError(f"{folder}: neither a run (no {BEST}/config.json) nor a captioner")
+    raise DataError(f"{folder}: neither a run (no {BEST}/config.json) nor a captioner")
 
 
 def read_scores(path: Path, captioner: Path) -> dict:
@@ -51,9 +53,9 @@ def read_scores(path: Path, captioner: Path) -> dict:
     except (ValueError, KeyError, TypeError):
         complete = False
     if not complete:
-        raise ValueError(f"{path}: not scores that training.evaluate wrote with --output")
+        raise DataError(f"{path}: not scores that training.evaluate wrote with --output")
     if of.is_dir() and not of.samefile(captioner):
-        raise ValueError(f"{path}: scores of {of}, not of {captioner}")
+        raise DataError(f"{path}: scores of {of}, not of {captioner}")
     return scores
 
 
@@ -73,6 +75,7 @@ def export(
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise FileExistsError(f"{output}: exists already; give a new folder")
+    check_output_folder(output.parent)  # where it is built, beside its place
     folder, known = find(run)
     captioner = load(folder)
     card = write_card(
@@ -127,7 +130,7 @@ def push(folder: Path, repo_id: str, private: bool) -> str:
     try:
         repo = api.create_repo(repo_id, private=private or None, exist_ok=True)
         if private and not api.repo_info(repo.repo_id).private:
-            raise ValueError(f"{repo_id} is there already, and public; nothing pushed; {later}")
+            raise RunError(f"{repo_id} is there already, and public; nothing pushed; {later}")
         api.upload_folder(
             repo_id=repo.repo_id,
             folder_path=folder,
@@ -137,14 +140,14 @@ def push(folder: Path, repo_id: str, private: bool) -> str:
         )
     except HfHubHTTPError as error:
         if error.response.status_code == 401:
-            raise ValueError(f"the hub does not know you: run `hf auth login`; {later}") from error
-        raise ValueError(f"not pushed ({error}); {later}") from error
+            raise RunError(f"the hub does not know you: run `hf auth login`; {later}") from error
+        raise RunError(f"not pushed ({error}); {later}") from error
     except (HTTPError, OSError) as error:  # no network, or offline mode
-        raise ValueError(f"the hub cannot be reached ({error}); {later}") from error
+        raise RunError(f"the hub cannot be reached ({error}); {later}") from error
     return str(repo)
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.export",
@@ -172,9 +175,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("argument --private: stands beside --push")
     if settings.push:  # before anything is written
         if not hub.is_hub_id(settings.push):
-            raise ValueError(f"--push {settings.push}: not a hub id such as USER/NAME")
+            raise OptionError(f"--push {settings.push}: not a hub id such as USER/NAME")
         if get_token() is None:
-            raise ValueError("not logged in to the hub: run `hf auth login` first")
+            raise RunError("not logged in to the hub: run `hf auth login` first")
     export(settings.run, settings.output, settings.push, settings.scores, settings.license)
     print(f"{settings.output} holds the captioner and its card, {CARD}")
     if settings.push:

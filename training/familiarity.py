@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from model import Captioner, load
 from model.captioner import default_device
+from model.error_reporting import report_errors
+from model.errors import DataError
 from model.familiarity import FAMILIARITY, Familiarity, pooled
-from training.command import command
-from training.data import DATA_HELP, FORMAT_HELP, CaptionedImage, read_split
-from training.formats import FORMATS
+from model.output_path import check_output_file
+from training.data import DATA_HELP, FORMAT_HELP, FORMATS, CaptionedImage, read_split
 
 SHARE = 0.01  # of the dev photos that are to be called unlike the training photos
 
@@ -31,7 +32,7 @@ def pooled_features(
     return torch.cat([pooled(captioner.encode(batch)).cpu() for batch in batches])
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.familiarity",
@@ -43,10 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     add("--checkpoint", required=True, metavar="FOLDER", help=f"{FAMILIARITY} is written here")
     settings = parser.parse_args(arguments)
     folder = Path(settings.checkpoint)
-    splits = {name: read_split(settings.data, name, settings.format) for name in ("train", "dev")}
     captioner = load(folder).to(default_device())
+    check_output_file(folder / FAMILIARITY)
+    splits = {name: read_split(settings.data, name, settings.format) for name in ("train", "dev")}
     if not captioner.encoder.num_prefix_tokens:  # SigLIP
-        raise ValueError(f"{folder}: its image encoder has no class token to tell photos by")
+        raise DataError(f"{folder}: its image encoder has no class token to tell photos by")
     features = {n: pooled_features(captioner, items, n) for n, items in splits.items()}
     familiarity = Familiarity.fit(**features, share=SHARE)
     familiarity.save(folder)

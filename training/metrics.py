@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 
 import numpy as np
 from pycocoevalcap.bleu.bleu import Bleu
@@ -17,6 +18,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
+from model.errors import DataError
 from training.ptb_tokenizer import tokenize
 
 TOKENIZER = "training/ptb_tokenizer.py (Stanford PTBTokenizer rules in Python)"
@@ -30,11 +32,13 @@ class CaptionScores:
     points: metric name -> points, 100 times the metric (BLEU-4 18.2, CIDEr 45.0).
     made_with: metric name -> {"implementation": ..., "tokenizer": ...}.
     num_images: how many captions were scored.
+    unscored: images left out, as none of their references has a word.
     """
 
     points: dict[str, float]
     made_with: dict[str, dict[str, str]]
     num_images: int
+    unscored: tuple[str, ...] = ()
 
 
 def score_captions(
@@ -44,12 +48,13 @@ def score_captions(
 
     candidates: image -> caption. An empty caption is allowed and earns nothing.
     references: image -> its human captions. It may hold more images than `candidates`; all of
-        them count for CIDEr's document frequencies, and only for those.
+        them count for CIDEr's document frequencies, and only for those. A caption without words
+        ("...") does not count, and an image that has no other is left out.
 
     METEOR is left out when there is no working `java`. Raises ValueError for input that cannot
     be scored, see `cider_scores`.
     """
-    words, reference_words = _to_words(candidates, references)
+    words, reference_words, unscored = _to_words(candidates, references)
     own_references = {image: reference_words[image] for image in words}
 
     bleu, _ = Bleu(4).compute_score(own_references, words, verbose=0)
@@ -65,6 +70,7 @@ def score_captions(
             name: {"implementation": IMPLEMENTATION, "tokenizer": TOKENIZER} for name in scores
         },
         num_images=len(words),
+        unscored=tuple(unscored),
     )
 
 
@@ -75,10 +81,37 @@ def cider_scores(
 
     Takes what `score_captions` takes; the mean is its CIDEr. A word weighs log(images in
     `references` / images whose captions have it), so in a corpus of one image all scores are 0.
+    The score of an image is nan when none of its references has a word.
 
-    Raises ValueError when there is nothing to score, or an image has no usable reference.
+    Raises ValueError when there is nothing to score: no candidates, candidates without references,
+    or no reference with words at all.
     """
-    return 100 * _cider(*_to_words(candidates, references))
+    words, reference_words, _ = _to_words(candidates, references)
+    score_of = dict(zip(words, 100 * _cider(words, reference_words), strict=True))
+    return np.array([score_of.get(image, np.nan) for image in candidates])
+
+
+def can_cider_rise(references: Mapping[str, Sequence[str]]) -> bool:
+    """Whether any captions could earn CIDEr points with these references.
+
+    None can with a single image, nor where every n-gram stands in the captions of all images: its
+    weight is 0. Else the captions that people wrote earn some.
+    """
+    with_words = {
+        image: kept for image, captions in references.items() if (kept := drop_wordless(captions))
+    }
+    # what tells a few images apart tells them apart among all, and thousands take seconds
+    for references in (dict(islice(with_words.items(), 10)), with_words):
+        for k in range(max(map(len, references.values()), default=0)):
+            captions = {image: some[k % len(some)] for image, some in references.items()}
+            if cider_scores(captions, references).any():
+                return True
+    return False
+
+
+def drop_wordless(captions: Sequence[str]) -> list[str]:
+    """The captions in which a metric finds a word, which "..." has none of."""
+    return [caption for caption in captions if tokenize(caption)]
 
 
 def java_works() -> bool:
@@ -90,24 +123,32 @@ def java_works() -> bool:
 
 
 def _to_words(candidates, references):
-    """Both in the form pycocoevalcap takes: image -> list of captions, words joined by spaces."""
+    """Both in the form pycocoevalcap takes, image -> list of captions, words joined by spaces, and
+    the images that are left out."""
     if not candidates:
-        raise ValueError("no captions to score: pass at least one image with its caption")
+        raise DataError("no captions to score: pass at least one image with its caption")
     missing = [image for image in candidates if image not in references]
     if missing:
-        raise ValueError(
+        raise DataError(
             f"{len(missing)} of {len(candidates)} captions have no references ({missing[0]!r}, "
             "...): use the same image names in both, and the references of the same split"
         )
-    words = {image: [" ".join(tokenize(caption))] for image, caption in candidates.items()}
     reference_words = {}
     for image, captions in references.items():
         if isinstance(captions, str):
-            raise ValueError(f"references of {image!r} are one string: pass a list of captions")
-        reference_words[image] = [" ".join(tokenize(caption)) for caption in captions]
-        if not any(reference_words[image]):
-            raise ValueError(f"{image!r} has no reference with words in it: add one or drop it")
-    return words, reference_words
+            raise DataError(f"references of {image!r} are one string: pass a list of captions")
+        if tokenized := list(filter(None, map(tokenize, captions))):
+            reference_words[image] = [" ".join(words) for words in tokenized]
+    unscored = [image for image in candidates if image not in reference_words]
+    if len(unscored) == len(candidates):
+        more = f", nor do {len(unscored) - 1} more" if len(unscored) > 1 else ""
+        raise DataError(f"{unscored[0]!r} has no reference with words in it{more}: add references")
+    words = {
+        image: [" ".join(tokenize(caption))]
+        for image, caption in candidates.items()
+        if image in reference_words
+    }
+    return words, reference_words, unscored
 
 
 def _cider(words, reference_words) -> np.ndarray:

@@ -14,7 +14,9 @@ from huggingface_hub import ModelCardData
 
 from model import Captioner, hub
 from model.captioner import SHIPPED
+from model.errors import DataError
 from model.familiarity import FAMILIARITY
+from training.course import describe_best, find_best
 from training.run_folder import BEST, CURVE, DATA, LOG, SETTINGS
 
 OF_THE_MACHINE = {"data", "output", "cache"}  # settings that say nothing about what was learned
@@ -64,7 +66,7 @@ def _read(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+        raise DataError(f"{path}: not valid JSON ({error})") from error
 
 
 def _entries(log: Path) -> Iterator[dict]:
@@ -219,12 +221,12 @@ def _scores(captioner: Captioner, name: str, run: Run, scores: dict | None) -> I
 
 def _course(run: Run) -> str:
     """The dev score that chose these weights."""
-    best = max(run.evaluations, key=lambda entry: entry["eval_cider"])
+    best = find_best(run.evaluations)
     settings = run.settings[0] if run.settings else {}
     photos = run.counts.get("dev", {}).get("photos")
     distinct = best.get("eval_distinct")
     return (
-        f"While it trained: CIDEr {best['eval_cider']:.1f} on "
+        f"While it trained: {describe_best(run.evaluations)} on "
         + (f"{photos:,} dev photos" if photos else "the dev photos")
         + f", {_decoding({'num_beams': settings.get('eval_beams', 1)})}"
         + f", after {best['epoch']:.1f} passes over the train photos"

@@ -3,9 +3,8 @@
 import argparse
 
 from model.captioner import SHIPPED
-from training.data import CACHE, DATA_HELP, FORMAT_HELP
+from training.data import CACHE, DATA_HELP, FORMAT_HELP, FORMATS
 from training.distillation import TEACHERS
-from training.formats import FORMATS
 from training.parts import TUNE
 
 NEW = {  # of a new captioner

@@ -8,7 +8,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from model.captioner import Captioner
-from training.data import DataError
+from model.errors import DataError
 
 TUNE = ("decoder", "cross-attention", "lora")
 

@@ -38,11 +38,19 @@ class CiderReward:
         self._frequency = frequency
         self._references = [[self._weigh(c) for c in captions] for captions in counted]
 
+    @property
+    def can_rise(self) -> bool:
+        """Whether any caption can earn points: not where every n-gram is in all references."""
+        return any(any(norms) for image in self._references for _, norms, _ in image)
+
     def __call__(self, image: int, captions: Sequence[str]) -> list[float]:
-        """Points, 0 to 1000, of captions for one image (its place in `references`)."""
+        """Points, 0 to 1000, of captions for one image (its place in `references`).
+
+        Without a reference no caption earns any.
+        """
         known = self._references[image]
         return [
-            100 * sum(_similar(made, one) for one in known) / len(known)
+            100 * sum(_similar(made, one) for one in known) / max(1, len(known))
             for made in (self._weigh(self._count(caption)) for caption in captions)
         ]
 

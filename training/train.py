@@ -17,22 +17,30 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model import Captioner
 from model.captioner import default_device
+from model.error_reporting import report_errors
+from model.errors import DataError
+from model.output_path import check_output_folder
 from model.tokenizer import CaptionTokenizer, as_sentence
 from training.augmentation import Augmentation, mirrored
-from training.course import Course
-from training.data import CaptionedImage, DataError, read_data
+from training.check import check_data, warn_of_few_dev_photos
+from training.checkpoints import (
+    STATE,
+    check_same_run,
+    find_last_checkpoint,
+    name_write_errors,
+    record_settings,
+)
+from training.course import Course, describe_best
+from training.data import CaptionedImage, read_corpus
 from training.distillation import Distillation, load_teacher, teacher_maps
 from training.examples import CaptionDataset, cache_features, collate
-from training.inspect import inspect
-from training.learner import AVERAGE, Average, Learner
+from training.learner import Average, Learner
+from training.metrics import can_cider_rise
 from training.options import parse
 from training.parts import choose_parts
 from training.reward import CiderReward
 from training.run_folder import BEST, DATA, SETTINGS, write_whole
-from training.trainer import CaptionTrainer
-
-STATE = "trainer_state.json"
-PARTS = (STATE, AVERAGE, "model.safetensors", "optimizer.pt", "scheduler.pt")  # of a checkpoint
+from training.trainer import CaptionTrainer, restore_best
 
 
 def train(settings: argparse.Namespace) -> None:
@@ -41,30 +49,42 @@ def train(settings: argparse.Namespace) -> None:
     Raises DataError, CheckpointError or another ValueError, each with a message for the user.
     """
     output = Path(settings.output)
+    for folder in (output, settings.cache):
+        check_output_folder(folder)
     torch.manual_seed(settings.seed)
     arguments = trainer_arguments(settings)
     main_process = arguments.process_index == 0
     started = Captioner.from_pretrained(settings.checkpoint) if settings.checkpoint else None
     with arguments.main_process_first(desc="reading the photos"):
         data, dev = photos(settings, started, aloud=main_process)
-        about = described([data, dev])
-        last = last_checkpoint(output, settings, about)
+        contents = describe_data(train=data, dev=dev)
+        last = None
+        if (output / SETTINGS).is_file():
+            check_same_run(output, settings, contents)
+            last = find_last_checkpoint(output, verbose=main_process)
     captioner = ready(settings, started) if started else new(settings, data)
     captioner.to(default_device())
     choose_parts(captioner, settings)
     captioner.encoder.patch_dropout = settings.patch_dropout if settings.encoder_rate else 0.0
     if main_process:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, content in ((SETTINGS, vars(settings)), (DATA, about)):
-            write_whole(output / name, json.dumps(content, indent=2) + "\n")
-    steps = max(1, round(math.ceil(len(data) / settings.batch_size) / settings.evaluations))
+        with name_write_errors(output):
+            output.mkdir(parents=True, exist_ok=True)
+            for name, content in ((SETTINGS, record_settings(settings)), (DATA, contents)):
+                write_whole(output / name, json.dumps(content, indent=2) + "\n")
+            restore_best(output / BEST)
+    steps_per_pass = math.ceil(len(data) / settings.batch_size)
+    if steps_per_pass * settings.epochs <= 1:
+        arguments.warmup_steps = 0  # the rate of the first step of a warm-up is 0
+    steps = max(1, round(steps_per_pass / settings.evaluations))
     arguments.eval_steps = arguments.save_steps = steps
     arguments.logging_steps = min(20, steps)
     trainer, average = put_together(settings, arguments, captioner, data, dev)
     stopped = done = False
+    history = []
     if last:
         average.load(last)
         state = json.loads(Path(last, STATE).read_text(encoding="utf-8"))
+        history = state["log_history"]
         if state["best_metric"] is not None:
             trainer.best = state["best_metric"]
         patience = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
@@ -79,8 +99,9 @@ def train(settings: argparse.Namespace) -> None:
         except BaseException:
             print(file=sys.stderr)  # the progress bar still stands in its line
             raise
+        history = trainer.state.log_history
     if main_process:
-        print(f"best dev CIDEr {trainer.best:.1f}; the captioner is in {output / BEST}")
+        print(f"best {describe_best(history)}; the captioner is in {output / BEST}")
 
 
 def photos(
@@ -90,16 +111,18 @@ def photos(
 
     Raises DataError with a line for each thing that would waste the run.
     """
-    report = inspect(read_data(settings.data, settings.format, settings.cache), captioner)
-    if aloud:
-        for warning in report.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-    if report.stops:
-        raise DataError("\n".join(report.stops))
+    corpus = read_corpus(settings.data, settings.format, settings.cache)
+    report = check_data(corpus.items, captioner, corpus.wordless)
     train, dev = (
         [item for item in report.readable if item.split == split][: settings.limit]
         for split in ("train", "dev")
     )
+    if aloud:
+        # --limit may leave fewer than were inspected
+        for warning in dict.fromkeys([*report.warnings, *warn_of_few_dev_photos(dev)]):
+            print(f"warning: {warning}", file=sys.stderr)
+    if report.stops:
+        raise DataError("\n".join(report.stops))
     return train, dev
 
 
@@ -152,7 +175,7 @@ def trainer_arguments(settings: argparse.Namespace) -> TrainingArguments:
         eval_strategy="steps",
         save_strategy="steps",
         save_total_limit=2,
-        metric_for_best_model="cider",
+        metric_for_best_model="selection_score",
         greater_is_better=True,
         report_to=["tensorboard"],
         remove_unused_columns=False,
@@ -182,14 +205,19 @@ def put_together(
     dev: list[CaptionedImage],
 ) -> tuple[CaptionTrainer, Average]:
     """The Trainer with what it learns and from what."""
-    features, dev_features = cached_features(settings, arguments, captioner, data, dev)
-    maps, distillation = taught(settings, arguments, captioner, data)
     reward = None
     if settings.samples:
         # two entries a photo: as it is, and mirrored
         reward = CiderReward(
             [c for item in data for c in (item.captions, [mirrored(x) for x in item.captions])]
         )
+        if not reward.can_rise:
+            raise DataError(
+                "--samples: no caption earns a reward, as all train photos have the same words; "
+                "leave --samples out, or add train photos"
+            )
+    features, dev_features = cached_features(settings, arguments, captioner, data, dev)
+    maps, distillation = taught(settings, arguments, captioner, data)
     learner = Learner(
         captioner,
         settings.label_smoothing,
@@ -213,7 +241,8 @@ def put_together(
         dev_features=dev_features,
     )
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    trainer.add_callback(Course(Path(settings.output), len(dev)))
+    one_caption_is_right = not can_cider_rise({item.name: item.captions for item in dev})
+    trainer.add_callback(Course(Path(settings.output), len(dev), one_caption_is_right))
     return trainer, average
 
 
@@ -244,62 +273,26 @@ def taught(settings, arguments, captioner, data) -> tuple[np.ndarray | None, Dis
     return maps, Distillation(width, grid_size, classifier, maps)
 
 
-def described(splits: list[list[CaptionedImage]]) -> dict[str, dict]:
+def describe_data(**splits: list[CaptionedImage]) -> dict[str, dict]:
     """What a run learned from and was judged by: counts, and a digest of names and captions."""
-    about = {}
-    for name, items in zip(("train", "dev"), splits, strict=True):
-        told = json.dumps([(item.name, item.captions) for item in items])
-        about[name] = {
+    contents = {}
+    for name, items in splits.items():
+        captions = json.dumps([(item.name, item.captions) for item in items])
+        contents[name] = {
             "photos": len(items),
             "captions": sum(len(item.captions) for item in items),
-            "digest": hashlib.sha256(told.encode()).hexdigest()[:16],
+            "digest": hashlib.sha256(captions.encode()).hexdigest()[:16],
         }
-    return about
+    return contents
 
 
-def last_checkpoint(
-    output: Path, settings: argparse.Namespace, about: dict[str, dict]
-) -> str | None:
-    """The newest whole checkpoint of this run, if it has one; `about` is of `described`.
-
-    Raises DataError when the folder is a run with other settings or photos: the two must not be
-    mixed.
-    """
-    if not (output / SETTINGS).is_file():
-        return None
-    before, now = json.loads((output / SETTINGS).read_text(encoding="utf-8")), vars(settings)
-    if changed := [name for name in now if before.get(name) != now[name]]:
-        told = ", ".join(f"--{name.replace('_', '-')} {before.get(name)}" for name in changed)
-        raise DataError(f"{output} holds a run with {told}; give the same, or another --output")
-    data = output / DATA
-    if data.is_file() and json.loads(data.read_text(encoding="utf-8")) != about:
-        raise DataError(f"{output} holds a run on other photos or captions; give another --output")
-    whole = filter(is_whole, output.glob("checkpoint-*"))
-    last = max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
-    return str(last) if last else None
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was neither being written nor being deleted when the run was killed."""
-    if not all((checkpoint / name).is_file() for name in PARTS):
-        return False
-    try:
-        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))  # which is written last
-    except ValueError:
-        return False
-    return True
-
-
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     try:
         train(parse(arguments))
-    except (ValueError, OSError) as error:  # ours are ValueErrors
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        raise
     return 0
 
 

@@ -11,14 +11,16 @@ import gradio as gr
 from gradio.events import Dependency
 from PIL import Image
 
-from model import Captioner, CheckpointError
+from model import Captioner
 from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
+from model.errors import CaptionLensError, OptionError
 from model.figures import contact_sheet, save_figure
 from model.records import explanation_record
 from ui import lens
 from ui.answers import answers
 from ui.captioners import Captioners
 from ui.complaints import complaint
+from ui.request_checks import check_text
 from ui.visitor import still_wanted
 
 MAX_BEAMS = 10
@@ -60,7 +62,7 @@ def one_line() -> Iterator[None]:
     """What a visitor may have got wrong comes to them as one line, without a trace in the log."""
     try:
         yield
-    except (CheckpointError, ValueError) as error:
+    except CaptionLensError as error:
         raise complaint(error) from None
 
 
@@ -78,7 +80,10 @@ def needed(photo: Image.Image | None) -> Image.Image:
 
 def sent(event: gr.EventData) -> dict[str, Any]:
     """What a lens sends with its event; nothing, if it is no such thing."""
-    return event._data if isinstance(event._data, dict) else {}
+    values = event._data if isinstance(event._data, dict) else {}
+    for name, value in values.items():
+        check_text(name, str(value))
+    return values
 
 
 def explain(
@@ -122,7 +127,7 @@ def _checked(asked: dict[str, Any]) -> dict[str, Any]:
     for name in ("layer", "head"):
         value = asked.get(name)
         if value is not None and type(value) is not int:  # True is an int too
-            raise ValueError(f"{name} must be a whole number, not {value!r}")
+            raise OptionError(f"{name} must be a whole number, not {value!r}")
         wanted[name] = value if METHODS[method].has_layers else None
     return wanted
 

@@ -7,22 +7,18 @@ import functools
 import inspect
 import logging
 import secrets
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-from gradio import queueing
 from PIL import Image
 
 from ui.captioners import Captioners
-from ui.complaints import complaint
 from ui.cores import CORES
 from ui.gpu import on_gpu
+from ui.request_checks import went_wrong
 from ui.service import check_open
 from ui.visitor import MAX_SECONDS, Left, Visitor, asked_by, still_wanted
 
@@ -78,18 +74,6 @@ def answers(
     return decorate
 
 
-def hush() -> None:
-    """Have gradio write where something went wrong before a handler of ours began, such as a
-    number that is a text, but not the trace: a visitor's words would stand in it."""
-    queueing.traceback = SimpleNamespace(print_exc=_tell_where)
-
-
-def _tell_where() -> None:
-    kind, _, trace = sys.exc_info()
-    last = traceback.extract_tb(trace)[-1]
-    log.error("%s at %s:%s", kind.__name__, last.filename, last.lineno)
-
-
 @contextmanager
 def logged(kind: str, captioners: Captioners, given: tuple[Any, ...]) -> Iterator[None]:
     """Write what was asked, of which captioner, the photo's size, the time, and how it ended."""
@@ -106,9 +90,7 @@ def logged(kind: str, captioners: Captioners, given: tuple[Any, ...]) -> Iterato
         number = secrets.token_hex(4)
         outcome = f"failed, {number}"
         log.exception("%s", number)
-        raise complaint(
-            f"Something went wrong here, not with you ({number}). Try again."
-        ) from error
+        raise went_wrong(number) from error
     except BaseException:  # the visitor has left, or the program ends
         outcome = "cancelled"
         raise

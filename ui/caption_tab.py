@@ -1,6 +1,7 @@
 """The caption tab: a photo in, its caption word by word, and where each word looked."""
 
 import html
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from model import Captioner, CheckpointError
+from model import Captioner
+from model.errors import CaptionLensError, OptionError
 from ui import lens
 from ui.actions import QUIET, TURNS, beams_slider, failed, needed, sent, wire
 from ui.answers import answers
@@ -45,7 +47,7 @@ def write(
     """
     asked, longest = len(captioner.tokenizer.encode(prefix)[0]), captioner.options().max_length
     if asked >= longest:
-        raise ValueError(f"The beginning has {asked} tokens; it may have at most {longest - 1}")
+        raise OptionError(f"The beginning has {asked} tokens; it may have at most {longest - 1}")
     yield lens.writing([], photo)
     features = captioner.encode([photo])[0]
     options: dict[str, Any] = {"prefix": prefix, "num_captions": num_captions}
@@ -53,7 +55,7 @@ def write(
         options |= {"sample": True, "temperature": temperature, "top_p": 0.95}
     else:
         options |= {"sample": False, "num_beams": max(num_beams, num_captions)}
-    last, told = None, 0.0
+    last, told = None, -math.inf
     for ranked in captioner.stream_captions(features, **options):
         last = ranked
         # each way to the page takes longer than a step
@@ -62,7 +64,7 @@ def write(
             told = time.monotonic()
     captions = [caption for caption in last if caption.words]
     if not captions:
-        raise ValueError("The model has nothing to say about this photo.")
+        raise OptionError("The model has nothing to say about this photo.")
     value = lens.reading(captioner, photo, captions[0], features=features, continues=True)
     value["captions"] = [{"text": c.text, "likely": lens.likely(c)} for c in captions]
     familiarity = captioner.familiarity
@@ -113,7 +115,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
             ):
                 begun = True
                 yield value
-        except (CheckpointError, ValueError) as error:
+        except CaptionLensError as error:
             # not raised: a request that fails is taken for a photo that cannot be opened
             gr.Warning(html.escape(str(error), quote=False))
             yield lens.empty(str(error)) if begun else gr.skip()

@@ -5,9 +5,10 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
-from model import Captioner, CheckpointError, load
+from model import Captioner, load
 from model.captioner import SHIPPED, SHIPPED_NAME, default_device
-from model.hub import is_hub_id
+from model.errors import CheckpointError
+from model.hub import is_hub_id, model_name
 
 ROOT = Path(__file__).parent.parent
 AT_ONCE = 2  # captioners kept in memory
@@ -48,6 +49,8 @@ class Captioners:
         Raises CheckpointError, in one line, for what cannot be had.
         """
         name = str(name or "").strip() or self.names[0]
+        if name not in self._places:
+            name = str(model_name(name))  # also by the address of its page
         place = self._places.get(name)
         if place is None:
             if self._is_space:

@@ -7,4 +7,5 @@ import gradio as gr
 
 def complaint(message: object) -> gr.Error:
     """One line in a toast. It shows HTML, and names in it may be a visitor's own."""
-    return gr.Error(html.escape(str(message), quote=False), print_exception=False)
+    text = str(message).encode(errors="replace").decode()  # half a character cannot be sent
+    return gr.Error(html.escape(text, quote=False), print_exception=False)

@@ -68,8 +68,9 @@ def add_endpoints(captioners: Captioners) -> None:
 
     with gr.Row(visible=False):
         photo = photo_input()
-        num_beams = gr.Number(0, minimum=0, maximum=MAX_BEAMS)
-        text, method, model = gr.Textbox(""), gr.Textbox(DEFAULT_METHOD), gr.Textbox("")
+        num_beams = gr.Number(0, minimum=0, maximum=MAX_BEAMS, label="num_beams")
+        text = gr.Textbox("", label="text")
+        method, model = gr.Textbox(DEFAULT_METHOD, label="method"), gr.Textbox("", label="model")
         button = gr.Button()
         button.click(
             caption,

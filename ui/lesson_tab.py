@@ -86,7 +86,7 @@ def begin(captioners: Captioners, photo: Image.Image | None, name: str | None) -
 
 def show(captioners: Captioners, lesson: Lesson | None, word: int, layer: int, head: int) -> list:
     """What is said of the choice, and the cards of the steps."""
-    if lesson is None:
+    if lesson is None or None in (word, layer, head):
         return [gr.skip()] * (1 + CARDS)  # chosen while the next photo's lesson begins
     captioner, caption = chosen(captioners, lesson.model), lesson.caption
     features = lesson.features.to(captioner.device)

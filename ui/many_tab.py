@@ -4,7 +4,7 @@ import html
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
 from model import Captioner
-from model.images import ImageError
+from model.errors import ImageError
 from model.records import csv_writer, jsonl_writer, records
 from ui.actions import MAX_BEAMS, QUIET, beams_slider, chosen, one_line
 from ui.answers import answers
@@ -28,6 +28,7 @@ from ui.uploads import (
     Photo,
     Upload,
     count,
+    count_skipped,
     photos,
     read_uploads,
 )
@@ -39,8 +40,8 @@ THUMBNAIL_SIDE = 96  # pixels; shown at half of it, for sharp screens
 FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".tif", ".tiff", ".zip"]
 LIMITS = f"Up to {MAX_PHOTOS} photos at a time, {MAX_PHOTO_BYTES // MEGABYTE} MB each."
 NOTHING = "Add photos, or a zip of photos, first."
-# What a spreadsheet takes for the beginning of a formula
-FORMULA = ("=", "+", "-", "@")
+# What a spreadsheet takes for the beginning of a formula, in both widths
+FORMULA = tuple("=+-@＝＋－＠")
 # The value is a list of rows, of which only the new ones travel. They come escaped from Python:
 # what gradio fills in for {{ }} it runs as a script, and names may hold `${`.
 # The roles are for Safari, which forgets what is a table when a phone shows it as a list.
@@ -65,6 +66,7 @@ class Job:
     """
 
     total: int
+    skipped: int  # files in zips that are no photos
     records: list[dict[str, Any]] = field(default_factory=list)
 
     def progress(self, ended: bool = False) -> str:
@@ -76,10 +78,17 @@ class Job:
             words += f", {failed} could not be read"
         if ended:
             words = f"{words}." if done == self.total else f"Stopped: {words}."
+            if self.skipped:
+                words += f" {describe_skipped(self.skipped)}"
         return status(words) + (
             f'<progress class="many-bar" max="{self.total}" value="{done}" '
             'aria-label="Photos done"></progress>'
         )
+
+
+def describe_skipped(count: int) -> str:
+    """What is said of files in zips that cannot be photos."""
+    return f"Skipped {count} {'file' if count == 1 else 'files'} in zips: no photos."
 
 
 def status(words: str) -> str:
@@ -140,7 +149,8 @@ def row(record: dict[str, Any], thumbnail: Image.Image | None) -> str:
 
 def as_csv(done: list[dict[str, Any]]) -> bytes:
     """As `python -m model caption --format csv`, but made for spreadsheets, where names out of a
-    stranger's zip must not become formulas: those begin with an apostrophe here."""
+    stranger's zip must not become formulas: those begin with an apostrophe here. It begins with a
+    byte order mark, without which Excel takes UTF-8 for something else."""
     file = io.StringIO()
     write = csv_writer(file)
     for record in done:
@@ -150,7 +160,7 @@ def as_csv(done: list[dict[str, Any]]) -> bytes:
                 for key, value in record.items()
             }
         )
-    return file.getvalue().encode()
+    return file.getvalue().encode("utf-8-sig")
 
 
 def as_jsonl(done: list[dict[str, Any]]) -> bytes:
@@ -194,10 +204,11 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         """Write the captions, a batch at a time."""
         captioner = chosen(captioners, name)
         with one_line():
-            work, rows = Job(count(uploads)), []
+            work, rows = Job(count(uploads), count_skipped(uploads)), []
             yield [work, work.progress(), rows, *shown(stop)]
             for batch in caption_uploads(captioner, uploads, int(num_beams)):
-                work = Job(work.total, work.records + [record for record, _ in batch])
+                captioned = work.records + [record for record, _ in batch]
+                work = replace(work, records=captioned)
                 rows = rows + [row(*done) for done in batch]
                 yield [work, work.progress(), rows, *shown(stop)]
 
@@ -232,7 +243,8 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
 
         A photo that was done is {"image": its name, "caption", "log_probability",
         "words": [{"text", "probability"}], "checkpoint"}; one that cannot be read is
-        {"image", "error"}.
+        {"image", "error"}. Photos of the same name come with their folders in the zip. How many
+        files in zips were skipped, because they are no photos, comes as a message.
 
         Args:
             files: photos and zips of photos; up to 500 photos.
@@ -244,14 +256,20 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
         captioner = chosen(captioners, model)
         with one_line():
             count(files)
+            if skipped := count_skipped(files):
+                gr.Info(describe_skipped(skipped))
             done = []
             for batch in caption_uploads(captioner, files, int(num_beams) or None):
                 done = done + [record for record, _ in batch]
                 yield done
 
     with gr.Row(visible=False):
-        asked = [_many_files(), gr.Number(0, minimum=0, maximum=MAX_BEAMS), gr.Textbox("")]
-        gr.Button().click(caption_many, asked, gr.JSON(), api_name="caption_many", **alone)
+        inputs = [
+            _many_files(),
+            gr.Number(0, minimum=0, maximum=MAX_BEAMS, label="num_beams"),
+            gr.Textbox("", label="model"),
+        ]
+        gr.Button().click(caption_many, inputs, gr.JSON(), api_name="caption_many", **alone)
 
 
 def _received(payload: ListFiles | None) -> list[Upload]:

@@ -2,9 +2,17 @@
 
 import gradio as gr
 
-from ui import addresses, caption_tab, compare_tab, explain_tab, lens, lesson_tab, many_tab
+from ui import (
+    addresses,
+    caption_tab,
+    compare_tab,
+    explain_tab,
+    lens,
+    lesson_tab,
+    many_tab,
+    request_checks,
+)
 from ui.actions import one_line
-from ui.answers import hush
 from ui.captioners import Captioners
 from ui.endpoints import add_endpoints
 
@@ -44,8 +52,8 @@ def theme() -> gr.Theme:
 def build(captioners: Captioners) -> gr.Blocks:
     """The page, yet to be launched with `theme()` and `CSS`."""
     addresses.install()
-    hush()
-    with gr.Blocks(title="CaptionLens", delete_cache=(3600, 3600)) as page:
+    request_checks.install()
+    with request_checks.Page(title="CaptionLens", delete_cache=(3600, 3600)) as page:
         with gr.Row(elem_id="top"):
             gr.Markdown(TITLE)
             model = gr.Dropdown(

@@ -9,17 +9,32 @@ import gradio as gr
 from gradio.events import Dependency
 from PIL import Image, ImageOps
 
+from model.errors import ImageError
 from model.images import fit, load_image
 from ui.complaints import complaint
 from ui.uploads import check_size, our_copy
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
+# A phone's rear camera first; other devices have what they have. The size is gradio's own.
+CAMERA = {
+    "facingMode": {"ideal": "environment"},
+    "width": {"ideal": 1920},
+    "height": {"ideal": 1440},
+}
 SHOWN_SIDE = 768  # pixels: photos are brought to this for display
 
 
 def photo_input(label: str = "Photo") -> gr.Image:
-    """Upload, paste or camera. A photo that cannot be opened is one clear line."""
-    photo = gr.Image(label=label, sources=["upload", "clipboard", "webcam"], height=300)
+    """Upload, paste or camera. A photo that cannot be opened is one clear line.
+
+    The camera is not mirrored: gradio would keep the mirror image that it shows.
+    """
+    photo = gr.Image(
+        label=label,
+        sources=["upload", "clipboard", "webcam"],
+        webcam_options=gr.WebcamOptions(mirror=False, constraints={"video": CAMERA}),
+        height=300,
+    )
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
     photo.preprocess = read_upload
     return photo
@@ -59,15 +74,18 @@ def read_upload(payload) -> Image.Image | None:
         return None
     try:
         if payload.url and payload.url.startswith("data:"):
-            content = base64.b64decode(payload.url.partition(",")[2])
+            try:
+                content = base64.b64decode(payload.url.partition(",")[2])
+            except ValueError as error:
+                raise ImageError(f"no base64 ({error})") from error
             check_size("image", len(content))
             return load_image(content)
         if not payload.path:
-            raise ValueError("Give a file, or the address of one.")
+            raise ImageError("Give a file, or the address of one.")
         kept = our_copy(payload.path)
         check_size("image", kept.stat().st_size)
         return load_image(kept)
-    except ValueError as error:  # ImageError, or base64 that is none
+    except ImageError as error:
         # the visitor knows the photo by its own name, not by that of our copy
         name = payload.orig_name or "This photo"
         problem = str(error).removeprefix(f"{payload.path}: ").removeprefix("image: ")

@@ -2,10 +2,13 @@
 
 import io
 import re
+import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count as count_from
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +17,9 @@ from gradio.data_classes import ListFiles
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from model.images import ImageError, load_image
+from model.errors import ImageError
+from model.images import FORMATS, PHOTOS, load_image
+from ui.zip_names import read_names
 
 GONE = "not here any more: files are kept for an hour; add it again"
 MAX_PHOTOS = 500
@@ -22,6 +27,11 @@ MEGABYTE = 2**20
 MAX_PHOTO_BYTES = 20 * MEGABYTE
 MAX_ZIP_BYTES = 1024 * MEGABYTE  # unpacked
 MAX_LISTING_BYTES = MEGABYTE  # names of thousands of photos; Python would read a list of any length
+# What systems keep beside photos, unknown to those who zip a folder, in lower case
+SYSTEM_FILES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+IMAGE_SUFFIXES = {
+    suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS
+}
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks others without a bound
 
 
@@ -68,44 +78,109 @@ def our_copy(path: str) -> Path:
 
 def base_name(name: str) -> str:
     """The last part of a path of any system, as one line of text."""
-    last = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
-    return "".join(c if c.isprintable() else "?" for c in last) or "photo"
+    return (_path_parts(name) or ("photo",))[-1]
 
 
-def count(uploads: list[Upload]) -> int:
+def _path_parts(path: str) -> tuple[str, ...]:
+    """The folders and the name in a path of any system, each as one line of text."""
+    line = "".join(c if c.isprintable() else "?" for c in path)
+    return tuple(part for part in re.split(r"[/\\]", line) if part not in ("", "."))
+
+
+def count(uploads: Sequence[Upload]) -> int:
     """How many photos there are, without reading them. Raises ImageError if too many."""
-    found = sum(1 for _ in islice(photos(uploads), MAX_PHOTOS + 1))
-    if found > MAX_PHOTOS:
+    number = sum(1 for _ in islice(_entries(uploads), MAX_PHOTOS + 1))
+    if number > MAX_PHOTOS:
         raise ImageError(f"More than {MAX_PHOTOS} photos; give fewer at a time.")
-    return found
+    return number
 
 
-def photos(uploads: list[Upload]) -> Iterator[Photo]:
-    """Each photo of the files and zips; it can be loaded until the next one is asked for."""
+def count_skipped(uploads: Sequence[Upload]) -> int:
+    """How many files in the zips are no photos: `photos` leaves them out."""
+    number = 0
     for upload in uploads:
-        if not upload.name.lower().endswith(".zip"):
-            yield Photo(upload.name, partial(_read_file, upload))
+        if _is_zip(upload.name):
+            try:
+                with _open_zip(upload) as archive:
+                    number += _read_listing(archive, upload.name).skipped
+            except ImageError:
+                pass  # which is the row of this zip
+    return number
+
+
+def photos(uploads: Sequence[Upload]) -> Iterator[Photo]:
+    """Each photo of the files and zips; it can be loaded until the next one is asked for. No two
+    have the same name."""
+    names = tell_apart([entry.path for entry in _entries(uploads)])
+    for name, entry in zip(names, _entries(uploads), strict=True):
+        yield Photo(name, partial(entry.read, name))
+
+
+def tell_apart(paths: Sequence[tuple[str, ...]]) -> list[str]:
+    """A name for each path, the zip's first: its last part; where others have the same, its path in
+    the zip; then with the zip's name; and at last with a number."""
+    names = [path[-1] for path in paths]
+    for longer in (["/".join(path[1:] or path) for path in paths], map("/".join, paths)):
+        times = Counter(map(_look, names))
+        names = [
+            path if times[_look(name)] > 1 else name
+            for name, path in zip(names, longer, strict=True)
+        ]
+    looks, seen = set(map(_look, names)), set()
+    for i, name in enumerate(names):
+        if _look(name) in seen:
+            numbered = (f"{name} ({number})" for number in count_from(2))
+            names[i] = next(n for n in numbered if _look(n) not in looks)
+            looks.add(_look(names[i]))
+        seen.add(_look(names[i]))
+    return names
+
+
+def _look(name: str) -> str:
+    """What names have in common that look the same: é has two Unicode forms."""
+    return unicodedata.normalize("NFC", name)
+
+
+class _Entry(NamedTuple):
+    """Something that should be a photo, with all the folders it is in, the zip first.
+
+    `read` takes the name that errors call it by.
+    """
+
+    path: tuple[str, ...]
+    read: Callable[[str], bytes]
+
+
+def _entries(uploads: Sequence[Upload]) -> Iterator[_Entry]:
+    """What `photos` gives, in the same order; it can be read until the next one is asked for."""
+    for upload in uploads:
+        if not _is_zip(upload.name):
+            yield _Entry((upload.name,), partial(_read_file, upload))
             continue
         try:
             with _open_zip(upload) as archive:
-                for member in _members(archive, upload.name):
-                    name = base_name(member.filename)
-                    yield Photo(name, partial(_read_member, archive, member, name))
+                for path, member in _read_listing(archive, upload.name).members:
+                    parts = (upload.name, *_path_parts(path))
+                    yield _Entry(parts, partial(_read_member, archive, member, path))
         except ImageError as error:
-            yield Photo(upload.name, partial(_fail, error))
+            yield _Entry((upload.name,), partial(_fail, error))
 
 
-def _fail(error: ImageError) -> bytes:
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")
+
+
+def _fail(error: ImageError, name: str) -> bytes:
     raise error
 
 
-def _read_file(upload: Upload) -> bytes:
+def _read_file(upload: Upload, name: str) -> bytes:
     file = Path(upload.path)
     try:
-        check_size(upload.name, file.stat().st_size)
+        check_size(name, file.stat().st_size)
         return file.read_bytes()
     except FileNotFoundError:
-        raise ImageError(f"{upload.name}: {GONE}") from None
+        raise ImageError(f"{name}: {GONE}") from None
 
 
 def check_size(name: str, size: int) -> None:
@@ -126,31 +201,62 @@ def _open_zip(upload: Upload) -> zipfile.ZipFile:
     raise ImageError(f"{upload.name}: thousands of files in it; give fewer at a time")
 
 
-def _members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
-    """What may be photos. Raises ImageError for a zip that cannot be used as a whole."""
-    members = [member for member in archive.infolist() if not _is_clutter(member.filename)]
-    if not members:
-        raise ImageError(f"{name}: no photos in it")
-    if any(member.flag_bits & 1 for member in members):
+class _Listing(NamedTuple):
+    """What may be photos in a zip, with their paths, and how many other files there are."""
+
+    members: list[tuple[str, zipfile.ZipInfo]]
+    skipped: int
+
+
+def _read_listing(archive: zipfile.ZipFile, name: str) -> _Listing:
+    """Raises ImageError for a zip that cannot be used as a whole."""
+    listed = archive.infolist()
+    files = [
+        (path, member)
+        for path, member in zip(read_names(listed), listed, strict=True)
+        if not _is_clutter(path)
+    ]
+    if any(member.flag_bits & 1 for _, member in files):
         raise ImageError(f"{name}: locked with a password; make a zip without one")
-    if sum(member.file_size for member in members) > MAX_ZIP_BYTES:
+    members = [(path, member) for path, member in files if _may_be_photo(archive, path, member)]
+    if not members:
+        others = f", but {len(files)} other files" if files else ""
+        raise ImageError(f"{name}: no photos in it{others}; make a zip of photos")
+    if sum(member.file_size for _, member in members) > MAX_ZIP_BYTES:
         limit = MAX_ZIP_BYTES // MEGABYTE
         raise ImageError(f"{name}: more than {limit:,} MB when unpacked; make several zips")
-    return members
+    return _Listing(members, len(files) - len(members))
 
 
 def _is_clutter(path: str) -> bool:
-    """Folders, hidden files, and what a Mac adds to each zip."""
-    parts = re.split(r"[/\\]", path)
-    return not parts[-1] or any(
-        part == "__MACOSX" or (part.startswith(".") and part not in (".", "..")) for part in parts
+    """Folders, hidden files, and what systems keep beside photos."""
+    *folders, last = re.split(r"[/\\]", path)
+    return not last or any(
+        part.lower() in SYSTEM_FILES or (part.startswith(".") and part not in (".", ".."))
+        for part in (*folders, last)
     )
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> bytes:
-    if re.match(r"[/\\]|[A-Za-z]:", member.filename) or ".." in re.split(r"[/\\]", member.filename):
+def _may_be_photo(archive: zipfile.ZipFile, path: str, member: zipfile.ZipInfo) -> bool:
+    """Whether its suffix or its first bytes are an image's. Zips count, which are refused by name:
+    photos may be in them."""
+    suffix = Path(path).suffix.lower()
+    if suffix in IMAGE_SUFFIXES or suffix == ".zip":
+        return True
+    if member.compress_type not in PACKINGS:
+        return False
+    try:
+        with archive.open(member) as file:
+            head = file.read(16)
+    except Exception:  # a broken zip makes zipfile raise anything
+        return False
+    return any(Image.OPEN[name][1](head) for name in PHOTOS if name in FORMATS)
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, name: str) -> bytes:
+    if re.match(r"[/\\]|[A-Za-z]:", path) or ".." in re.split(r"[/\\]", path):
         raise ImageError(f"{name}: its place is outside of the zip; make the zip again")
-    if name.lower().endswith(".zip"):
+    if _is_zip(name):
         raise ImageError(f"{name}: a zip inside a zip; unpack it and add its photos")
     if member.compress_type not in PACKINGS:
         raise ImageError(f"{name}: packed in an unusual way; make an ordinary zip")

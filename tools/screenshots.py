@@ -1,4 +1,4 @@
-"""`python -m tests.screenshots`: take the pictures of the page that the README shows.
+"""`python -m tools.screenshots`: take the pictures of the page that the README shows.
 
 The shipped captioner, photos of `assets/examples`, every tab at two widths, into
 `assets/screenshots/`.
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.conftest import CHROMIUM, FLAGS
-from tests.serving import ROOT, served
+from tools.browser import CHROMIUM, FLAGS
+from tools.serving import ROOT, served
 
 FOLDER = ROOT / "assets" / "screenshots"
 PHOTO = ROOT / "assets" / "examples" / "photographer.jpg"

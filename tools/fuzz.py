@@ -1,10 +1,10 @@
-"""`python -m tests.fuzz`: coverage-guided fuzzing of our one door for images.
+"""`python -m tools.fuzz`: coverage-guided fuzzing of our one door for images.
 
 Atheris (libFuzzer) changes Pillow's smaller test images and keeps what reaches lines that nothing
 has reached yet, in `model.images` and in Pillow's own Python. Every input must give an RGB image or
 one clear line; anything else stops the run and is kept in `runs/fuzz/`.
 
-Needs `pip install atheris`. The images are fetched as by `python -m tests.corpus`.
+Needs `pip install atheris`. The images are fetched as by `python -m tools.corpus`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["PIL", "model.images"]):
 
     Image.init()  # all formats; else each is imported, without counters, when it is first met
 
-from tests.corpus import FOLDER, fetch
+from tools.corpus import FOLDER, fetch
 
 SEED_BYTES = 20_000
 RUNS = FOLDER.parent / "fuzz"
@@ -36,7 +36,7 @@ def one(data: bytes) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     settings = parser.parse_args()

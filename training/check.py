@@ -1,4 +1,4 @@
-"""Look at captioned photos before a run is spent on them: `python -m training.inspect DIR`.
+"""Look at captioned photos before a run is spent on them: `python -m training.check DIR`.
 
 Everything is read once. What would waste a run is a stop; what one should know is a warning.
 """
@@ -11,29 +11,34 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from model import Captioner, load
-from model.images import SUFFIXES, ImageError, fit, load_image
+from model.error_reporting import report_errors
+from model.errors import ImageError, OptionError
+from model.images import SUFFIXES, fit, load_image
+from model.output_path import check_output_file
 from model.tokenizer import as_sentence
-from training.command import command
 from training.data import (
     CACHE,
     DATA_HELP,
     FORMAT_HELP,
+    FORMATS,
     SPLITS,
     CaptionedImage,
     read_corpus,
 )
-from training.formats import FORMATS
+from training.metrics import can_cider_rise, drop_wordless
 from training.ptb_tokenizer import tokenize
 
 MOST_LOST = 0.05  # of a split's photos; more of them is a mistake rather than bad luck
 OFTEN = 0.1  # of the captions: what applies to more of them is told
+FEW = 10  # dev photos; the score of fewer is mostly luck
 SMALL = 64  # pixels; an encoder sees 224, so such a photo is mostly made up
 THREADS = 4
 LATIN = 0x24F  # the last code of the Latin letters
@@ -54,7 +59,8 @@ class Photo:
 class Report:
     """What an inspection found.
 
-    items: what was inspected; readable: those of them whose photo can be read.
+    items: what was inspected; readable: those of them whose photo can be read, with their captions
+        that have words.
     lengths: words of each caption; vocabulary: how often each word stands in them.
     stops: what would waste a run; warnings: what to know. Each is a line that says what to do.
     """
@@ -82,26 +88,38 @@ class Report:
         yield from (f"stop: {line}" for line in self.stops)
 
 
-def inspect(items: Sequence[CaptionedImage], captioner: Captioner | None = None) -> Report:
+def check_data(
+    items: Sequence[CaptionedImage],
+    captioner: Captioner | None = None,
+    wordless: Sequence[str] = (),
+) -> Report:
     """Read every photo and every caption.
 
     captioner: the one that training goes on from, which tells how long a caption may be.
+    wordless: the photo's name for each caption without words that was left out already.
     """
     items = list(items)
     photos = _read_photos(items)
-    readable = [i for i, photo in zip(items, photos, strict=True) if not photo.problem]
+    readable = [
+        replace(item, captions=captions)
+        for item, photo in zip(items, photos, strict=True)
+        if not photo.problem and (captions := drop_wordless(item.captions))
+    ]
+    wordless = [*wordless, *(i.name for i in items for c in i.captions if not tokenize(c))]
     words = [tokenize(caption) for item in items for caption in item.captions]
     stops, warnings = [], []
     for split in ("train", "dev"):
         if not _of(split, readable):
-            stops.append(f"no {split} photos; add some, or say which are (training/README.md)")
+            stops.append(f"no {split} photos; add some, or say which are (docs/training.md)")
     for found in (_lost(items, photos), _copies(items, photos), _same_captions(items)):
         stops += found[0]
         warnings += found[1]
     warnings += [
         *_unused(items),
         *_small(items, photos),
+        *warn_of_few_dev_photos(_of("dev", readable)),
         *_single_captions(items),
+        *_wordless_captions(wordless),
         *_hard_to_learn(items),
         *_too_long(items, captioner),
     ]
@@ -203,6 +221,26 @@ def _small(items: list[CaptionedImage], photos: list[Photo]) -> Iterator[str]:
         yield f"photos with a side below {SMALL} pixels: {len(small)}: {_some(small)}"
 
 
+def warn_of_few_dev_photos(dev: list[CaptionedImage]) -> Iterator[str]:
+    """Dev photos by which the best checkpoint can hardly be told, or not by CIDEr."""
+    advice = "add more, or say which are (docs/training.md): a tenth of all photos is usual"
+    if dev and not can_cider_rise({item.name: item.captions for item in dev}):
+        yield (
+            f"dev photos: {len(dev)}, with nothing in their captions to tell them apart: dev CIDEr "
+            f"will be 0, and the dev loss chooses the best checkpoint; {advice}"
+        )
+    elif 0 < len(dev) < FEW:
+        yield f"dev photos: {len(dev)}, too few to choose the best checkpoint by; {advice}"
+
+
+def _wordless_captions(names: list[str]) -> Iterator[str]:
+    if names:
+        yield (
+            f"captions without words: {len(names)}, left out, of "
+            f"{_some(list(dict.fromkeys(names)))}"
+        )
+
+
 def _single_captions(items: list[CaptionedImage]) -> Iterator[str]:
     dev = _of("dev", items)
     single = sum(len(item.captions) == 1 for item in dev)
@@ -216,9 +254,6 @@ def _single_captions(items: list[CaptionedImage]) -> Iterator[str]:
 def _hard_to_learn(items: list[CaptionedImage]) -> Iterator[str]:
     """How captions are written."""
     captions = [caption for item in items for caption in item.captions]
-    blank = sum(not caption.strip() for caption in captions)
-    if blank:
-        yield f"empty captions: {blank}; leave them out"
     if sum(map(str.isupper, captions)) > OFTEN * len(captions):
         yield "many captions are in capitals, and so will be what is learned; use small letters"
     if sum(map(_is_foreign, captions)) > OFTEN * len(captions):
@@ -313,10 +348,10 @@ def wrap(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
     return lines
 
 
-@command
+@report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m training.inspect",
+        prog="python -m training.check",
         description="Read captioned photos and say what is in them, and what would waste a run.",
     )
     add = parser.add_argument
@@ -326,11 +361,14 @@ def main(arguments: list[str] | None = None) -> int:
     add("--cache", default=CACHE, help="folder where the photos of a hub dataset are written")
     add("--output", metavar="SHEET.png", help="draw some photos of each split with their captions")
     settings = parser.parse_args(arguments)
+    if settings.output:
+        check_output_file(settings.output)
+        suffix = Path(settings.output).suffix.lower()
+        if Image.registered_extensions().get(suffix) not in Image.SAVE:
+            raise OptionError(f"--output {settings.output}: give a name that ends in .png")
     corpus = read_corpus(settings.data, settings.format, settings.cache)
     captioner = load(settings.checkpoint) if settings.checkpoint else None
-    report = inspect(corpus.items, captioner)
-    if corpus.blank:
-        report.warnings.append(f"empty captions: {corpus.blank}, left out")
+    report = check_data(corpus.items, captioner, corpus.wordless)
     print(f"{settings.data}: {corpus.format}, {corpus.splits_from}")
     print("\n".join(report.lines()))
     if settings.output:

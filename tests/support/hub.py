@@ -27,7 +27,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from tests.tiny import SENTENCES, draw_photo
+from tests.support.tiny import SENTENCES, draw_photo
 
 PHOTOS = [draw_photo(60, 40, (i * 60, 255 - i * 60, 90)) for i in range(4)]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -1,4 +1,4 @@
-"""`python -m tests.corpus`: Pillow's own test images, and damaged copies of them, through our one
+"""`python -m tools.corpus`: Pillow's own test images, and damaged copies of them, through our one
 door. Every file must give an image or one clear line; what else happens is counted.
 
 The images are in Pillow's source package, which is downloaded from the package registry (47 MB)
@@ -67,7 +67,7 @@ def files(paths: list[Path], copies: int, seed: int) -> Iterator[tuple[str, Path
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.corpus", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.corpus", description=__doc__)
     parser.add_argument("--copies", type=int, default=10, help="damaged, of each file; 10")
     parser.add_argument("--limit", type=int, help="use only every so many-th file")
     parser.add_argument("--seed", type=int, default=0)

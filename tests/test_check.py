@@ -5,9 +5,9 @@ import io
 import pytest
 from PIL import Image, ImageFont
 
-from tests.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner
+from training.check import SMALL, check_data, main, sheet, wrap
 from training.data import CaptionedImage, read_data
-from training.inspect import SMALL, inspect, main, sheet, wrap
 
 SPLITS = ["train"] * 20 + ["dev"] * 20
 
@@ -39,7 +39,7 @@ def one_line(found: list[str]) -> str:
 
 
 def test_nothing_to_complain_of(items):
-    report = inspect(items, tiny_captioner())
+    report = check_data(items, tiny_captioner())
     assert report.stops == report.warnings == [] and report.readable == items
     text = "\n".join(report.lines())
     assert "train          20        20        40" in text
@@ -50,13 +50,13 @@ def test_nothing_to_complain_of(items):
 
 @pytest.mark.parametrize("missing", ["train", "dev"])
 def test_a_split_without_photos_stops(items, missing):
-    report = inspect([item for item in items if item.split != missing])
+    report = check_data([item for item in items if item.split != missing])
     assert one_line(report.stops).startswith(f"no {missing} photos; add some")
 
 
 def test_a_few_unreadable_photos_are_left_out(items):
     items[3].path.write_bytes(b"no photo")
-    report = inspect(items)
+    report = check_data(items)
     assert report.stops == [] and report.readable == items[:3] + items[4:]
     told = one_line(report.warnings)
     assert told.startswith("train photos missing or unreadable: 1 of 20, left out: ")
@@ -66,7 +66,7 @@ def test_a_few_unreadable_photos_are_left_out(items):
 def test_many_lost_photos_stop(items):
     items[3].path.unlink()
     items[4].path.write_bytes(b"")
-    report = inspect(items)
+    report = check_data(items)
     told = one_line(report.stops)
     assert told.startswith("train photos missing or unreadable: 2 of 20; check where")
     assert "3.png: missing" in told and "4.png: an empty file" in told
@@ -75,37 +75,37 @@ def test_many_lost_photos_stop(items):
 
 def test_a_photo_in_two_splits_stops(items):
     items[30].path.write_bytes(items[3].path.read_bytes())
-    told = one_line(inspect(items).stops)
+    told = one_line(check_data(items).stops)
     assert told == "photos in two splits: 1; keep one of each: 3.png (train) = 30.png (dev)"
 
 
 def test_a_photo_twice_in_a_split_is_told(items):
     items[4].path.write_bytes(items[3].path.read_bytes())
-    report = inspect(items)
+    report = check_data(items)
     assert report.stops == []
     assert one_line(report.warnings).endswith("more than once: 1: 3.png (train) = 4.png (train)")
 
 
 def test_captions_that_are_all_the_same_stop(items):
-    told = one_line(inspect(saying(items, "a photo", split="train")).stops)
+    told = one_line(check_data(saying(items, "a photo", split="train")).stops)
     assert told == 'all train captions are "a photo"; nothing can be learned'
 
 
 def test_a_caption_that_comes_often_is_told(items):
-    report = inspect([*saying(items[:5], "a photo"), *items[5:]])
+    report = check_data([*saying(items[:5], "a photo"), *items[5:]])
     assert report.stops == []
     assert '14% of the train captions are "a photo"' in one_line(report.warnings)
 
 
 def test_photos_without_captions_are_told(items, tmp_path):
     draw_photo().save(tmp_path / "stranger.JPG")
-    told = one_line(inspect(items).warnings)
+    told = one_line(check_data(items).warnings)
     assert told == "photos without captions or in no split: 1, left out: stranger.JPG"
 
 
 def test_small_photos_are_told(items):
     draw_photo(80, SMALL - 1, (1, 2, 3)).save(items[0].path)
-    told = one_line(inspect(items).warnings)
+    told = one_line(check_data(items).warnings)
     assert told == "photos with a side below 64 pixels: 1: 0.png (80 × 63)"
 
 
@@ -113,7 +113,10 @@ def test_small_photos_are_told(items):
     "change, message",
     [
         (lambda n: [f"a dog {n}"], "dev photos with one caption: 20 of 20; their CIDEr"),
-        (lambda n: [f"a dog {n}", " "], "empty captions: 40; leave them out"),
+        (
+            lambda n: [f"a dog {n}", "..."],
+            "captions without words: 40, left out, of 0.png",
+        ),
         (lambda n: [f"A DOG {n}", f"DOG {n}"], "many captions are in capitals"),
         (lambda n: [f"狗在跑 {n}", f"собака {n}"], "in other than Latin letters"),
         (lambda n: [f"a {n}", f"{'very ' * 60}long {n}"], "than the 39 tokens that the decoder"),
@@ -124,12 +127,42 @@ def test_how_captions_are_written(items, change, message):
         CaptionedImage(item.name, item.path, change(number), item.split)
         for number, item in enumerate(items)
     ]
-    report = inspect(items, tiny_captioner())
+    report = check_data(items, tiny_captioner())
     assert report.stops == [] and any(message in line for line in report.warnings)
 
 
+def test_captions_without_words_are_not_used(items):
+    """They come through Python; `read_corpus` has left them out before."""
+    items[0].captions[:] = ["...", "a dog."]
+    items[25].captions[:] = [" ! "]
+    report = check_data(items, wordless=["x.png"])
+    assert report.stops == [] and report.items == items
+    assert one_line(report.warnings) == (
+        "captions without words: 3, left out, of x.png, 0.png, 25.png"
+    )
+    assert report.readable[0].captions == ["a dog."]
+    assert [i.name for i in report.readable] == [i.name for i in items if i is not items[25]]
+
+
+def told_of_dev(items):
+    return [line for line in check_data(items).warnings if line.startswith("dev photos:")]
+
+
+def test_few_dev_photos_are_told(items):
+    few = one_line(told_of_dev(items[:29]))
+    assert few.startswith("dev photos: 9, too few to choose the best checkpoint by; add more")
+    assert told_of_dev(items[:30]) == []
+
+
+def test_dev_photos_that_cider_cannot_tell_apart_are_told(items):
+    for some in (items[:21], [*items[:20], *saying(items[20:], "a dog", "it runs")]):
+        told = one_line(told_of_dev(some))
+        assert told.startswith(f"dev photos: {len(some) - 20}, with nothing in their captions")
+        assert "the dev loss chooses the best checkpoint" in told
+
+
 def test_nothing_at_all(tmp_path):
-    report = inspect([])
+    report = check_data([])
     assert len(report.stops) == 2 and list(report.lines()) and report.readable == []
     sheet([])
 
@@ -137,7 +170,7 @@ def test_nothing_at_all(tmp_path):
 def test_long_lists_are_cut(items):
     for item in items[:10]:
         item.path.unlink()
-    assert "and 7 more" in one_line(inspect(items).stops)
+    assert "and 7 more" in one_line(check_data(items).stops)
 
 
 def test_the_sheet_shows_each_split(items):
@@ -178,7 +211,7 @@ def test_the_command_fails_where_a_run_would_be_wasted(flickr, capsys):
     assert main([str(flickr), "--format", "flickr"]) == 1
     told = capsys.readouterr().out
     assert "stop: photos in two splits: 1; keep one of each: 1.jpg (dev) = 1.jpg (train)" in told
-    assert "warning: empty captions: 1, left out" in told
+    assert "warning: captions without words: 1, left out, of 0.jpg" in told
     assert len(read_data(flickr)) == 5
 
 
@@ -187,7 +220,7 @@ def test_the_commands_errors_are_one_line(tmp_path, capsys, monkeypatch):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "found neither" in error
     monkeypatch.setattr(
-        "training.inspect.read_corpus", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        "training.check.read_corpus", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     assert main([str(tmp_path)]) == 130
     assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: many visitors at once, some with bad files, some who leave.
+"""`python -m tools.soak`: many visitors at once, some with bad files, some who leave.
 
 The app with the shipped checkpoint in a process of its own, and 16 visitors (`gradio_client`) who
 ask for captions of parts of the example photos. Every good request must give its own photo's
@@ -23,7 +23,7 @@ from gradio_client.exceptions import AppError
 
 from model import load
 from model.images import load_image
-from tests.serving import ROOT, served
+from tools.serving import ROOT, served
 
 BATCH = 8
 BAD = {  # a file's name, its content, and a part of what its visitor is told
@@ -105,7 +105,7 @@ class Soak:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.soak", description=__doc__)
     parser.add_argument("--visitors", type=int, default=16)
     parser.add_argument("--requests", type=int, default=60, help="of each visitor; 60")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,104 @@
+"""The names that people give to splits, and ours for them."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any
+
+from model.errors import DataError
+from training.data.values import is_missing
+
+SPLITS = ("train", "dev", "test")
+# By the words in a name. Of several the one that is held out most counts: test-dev is a test split.
+SPLIT_WORDS = {
+    "test": {"test", "testing", "holdout", "heldout", "minitest"},
+    "dev": {"dev", "val", "valid", "validation", "eval", "evaluation", "development", "minival"},
+    "train": {"train", "training", "restval", "trainval", "minitrain"},
+}
+# names of the whole of a dataset, which is split no further
+WHOLE = {"all", "full", "whole", "default"}
+# what a folder may be called beside its split, as in "test images"
+NOUNS = {"set", "split", "data", "image", "images", "photo", "photos", "img", "imgs"}
+SPLIT_COLUMNS = ("split", "subset", "partition")
+
+
+def find_split(name: str) -> str | None:
+    """The split that a name's words tell ("captions_val2017", "test_dev"); None if they do not."""
+    words = _split_words(name)
+    return next((split for split, known in SPLIT_WORDS.items() if words & known), None)
+
+
+def _split_words(name: str) -> set[str]:
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    return set(re.findall(r"[^\W\d_]+", re.sub(r"h[eo]ld[-_ ]out", "holdout", name)))
+
+
+def find_split_in_folders(name: str) -> str | None:
+    """The split of a photo by the outermost folder in its name that is called after one."""
+    for folder in PurePath(name).parent.parts:
+        words = _split_words(folder) - NOUNS
+        if words and all(any(word in known for known in SPLIT_WORDS.values()) for word in words):
+            return find_split(folder)
+    return None
+
+
+def name_split(value: Any) -> str | None:
+    """Our name for a split as the data calls it; None where it says none.
+
+    Raises ValueError for what is no split's name.
+    """
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        if split := find_split(value):
+            return split
+        if _split_words(value) & WHOLE:
+            return None
+    raise ValueError(f"{value!r} is no split")
+
+
+def check_splits(values: Iterable[Any]) -> None:
+    """Raise DataError, which lists all the values, if one of them is no split's name.
+
+    A photo that ought to be held out must not be learned from because its split has a new name.
+    """
+    seen: dict[str, None] = {}
+    unknown: dict[str, None] = {}
+    for value in values:
+        if is_missing(value):
+            continue
+        seen[repr(value)] = None
+        try:
+            name_split(value)
+        except ValueError:
+            unknown[repr(value)] = None
+    if unknown:
+        raise DataError(
+            f"splits {_list(unknown)} are unknown; the data has {_list(seen)}: "
+            "call each train, validation or test"
+        )
+
+
+def _list(values: dict[str, None], most: int = 10) -> str:
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(list(values)[:most]) + more
+
+
+def find_split_column(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> str | None:
+    """The column that tells the split: `split`, or another of `SPLIT_COLUMNS` with such values."""
+    present = [column for column in SPLIT_COLUMNS if column in set(columns)]
+    if not present or present[0] == "split":
+        return "split" if present else None
+    values: dict[str, set[Any]] = {column: set() for column in present}
+    for row in rows:
+        for column in present:
+            values[column].add(repr(row.get(column)))
+    splits = (c for c in present if all(map(find_split, values[c])))
+    return next(splits, None)
+
+
+def choose_split(name: str) -> str:
+    """The split of a photo that its name alone decides: 80 % train, 10 % dev, 10 % test."""
+    tenth = int(hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest(), 16) % 10
+    return {8: "dev", 9: "test"}.get(tenth, "train")

@@ -1,0 +1,53 @@
+"""Text files as people save them, and JSON in them; what cannot be read is a DataError."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from model.errors import DataError
+from model.files import LFS_POINTER, is_lfs_pointer
+
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # spreadsheets' "Unicode text"
+
+
+def read_text(path: Path) -> str:
+    """A file's text, in UTF-8 or marked as UTF-16, its line ends as `\\n`."""
+    content = path.read_bytes()
+    if is_lfs_pointer(content):
+        raise DataError(f"{path}: {LFS_POINTER}")
+    encoding = "utf-16" if content.startswith(UTF_16) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not text in UTF-8 ({error}); save it as UTF-8") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, each with its number from 1."""
+    # not splitlines(), which also splits at characters that a caption may hold
+    lines = enumerate(read_text(path).split("\n"), 1)
+    return ((number, line) for number, line in lines if line.strip())
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON lines file, each with the number of its line."""
+    for number, line in read_lines(path):
+        try:
+            yield number, {**json.loads(line)}
+        except (ValueError, TypeError, RecursionError) as error:
+            raise DataError(f"{path}, line {number}: not a JSON object ({error})") from error
+
+
+@contextmanager
+def open_json(path: Path, kind: str) -> Iterator[Any]:
+    """The content of a JSON file; content of another shape than `kind` is a DataError too."""
+    try:
+        yield json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: broken JSON ({error}); download it again") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: not {kind} ({error!r})") from error
