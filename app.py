@@ -17,10 +17,10 @@ from gradio.route_utils import FnIndexInferError  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from model import CheckpointError  # noqa: E402
-from ui.captioners import Captioners  # noqa: E402
 from ui.page import CSS, build, theme  # noqa: E402
-from ui.request_checks import refuse  # noqa: E402
-from ui.service import check_upload_folder, finish, health, no_room  # noqa: E402
+from ui.serving.captioners import Captioners  # noqa: E402
+from ui.serving.request_checks import refuse  # noqa: E402
+from ui.serving.service import check_upload_folder, finish, health, no_room  # noqa: E402
 
 # a line for each request, among what gradio prints
 log = logging.getLogger("captionlens")

@@ -26,7 +26,7 @@ from transformers.utils import logging
 
 from benchmarks.timing import Row, in_turns, show
 from model import Captioner
-from model.vision_encoder_decoder import assemble
+from model.checkpoint.families.vision_encoder_decoder import assemble
 
 LENGTH = 16  # tokens
 PHOTOS = 8

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.timing import Row, in_turns, show
 from model import load
-from model.attention_maps import DEFAULT_METHOD, METHODS
+from model.explain.methods import DEFAULT_METHOD, METHODS
 from model.images import find_images, load_image
 
 

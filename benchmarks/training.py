@@ -17,11 +17,11 @@ from benchmarks.machine import PRODUCT, operations, product
 from benchmarks.timing import Row, in_turns, show
 from model import load
 from model.images import load_image
+from training.data.dataset import collate, encode_caption
 from training.draw import draw_scene, splits
-from training.examples import collate, encode_caption
-from training.learner import Learner
+from training.loop.learner import Learner
+from training.loop.trainable_parameters import choose_parts, parameter_groups
 from training.options import parse
-from training.parts import choose_parts, parameter_groups
 
 PHOTOS = 32
 CAPTIONS = 5

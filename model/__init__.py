@@ -1,7 +1,5 @@
 """CaptionLens: captions from photos, with where each word looked."""
 
-from model.attention_maps import CrossAttention
-from model.caption import Caption
 from model.captioner import Captioner
 from model.errors import (
     CaptionLensError,
@@ -11,9 +9,11 @@ from model.errors import (
     OptionError,
     RunError,
 )
-from model.explanation import Explanation
-from model.generation import DecodingOptions
+from model.explain.explanation import Explanation
+from model.explain.methods import CrossAttention
 from model.loading import load
+from model.search.caption import Caption
+from model.search.generation import DecodingOptions
 
 __all__ = [
     "Caption",

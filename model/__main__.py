@@ -14,17 +14,15 @@ from typing import TextIO
 
 import numpy as np
 
-from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.captioner import SHIPPED, Captioner, default_device
-from model.comparison import look, plain, words_to_show
 from model.error_reporting import print_error, report_errors
 from model.errors import CaptionLensError, ImageError, OptionError
-from model.figures import SCALES, comparison_sheet, contact_sheet, save_figure
+from model.explain.methods import DEFAULT_METHOD, METHODS, check_method
 from model.images import find_images, load_image
 from model.loading import load
-from model.output_path import check_output_file, check_output_folder
-from model.part_files import ERRORS, FORMATS
-from model.records import (
+from model.output.comparison import look, plain, words_to_show
+from model.output.figures import SCALES, comparison_sheet, contact_sheet, save_figure
+from model.output.records import (
     captioned,
     csv_writer,
     explanation_record,
@@ -32,6 +30,8 @@ from model.records import (
     photo_key,
     records,
 )
+from model.output_path import check_output_file, check_output_folder
+from model.scale.part_files import ERRORS, FORMATS
 
 FORMAT_BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".txt": "text", ".parquet": "parquet"}
 
@@ -238,7 +238,7 @@ def _photos(given: list[str], done: Collection[str] = ()) -> Iterator[tuple[Path
 
 
 def _caption_on_ray(settings: argparse.Namespace, options: dict) -> int:
-    from model.ray_engine import caption_on_ray
+    from model.scale.ray_engine import caption_on_ray
 
     format = settings.format or "jsonl"
     if format not in FORMATS:

@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor
 from transformers.initialization import no_init_weights
 
-from model.alternatives import Alternative, alternatives
-from model.attention_maps import DEFAULT_METHOD
-from model.caption import Caption, with_probabilities
-from model.config import FORMAT, CaptionerConfig, blame_file, check_fit
-from model.decoder import TextDecoder
-from model.encoder import ImageEncoder
+from model.checkpoint.hub import WEIGHTS, checkpoint_folder, model_name
+from model.checkpoint.limits import check_settings
 from model.errors import CheckpointError, OptionError
-from model.explanation import Explanation, explain
-from model.familiarity import FAMILIARITY, Familiarity
-from model.generation import DecodingOptions, Hypothesis, generate
-from model.hub import WEIGHTS, checkpoint_folder, model_name
+from model.explain.alternatives import Alternative, alternatives
+from model.explain.explanation import Explanation, explain
+from model.explain.familiarity import FAMILIARITY, Familiarity
+from model.explain.methods import DEFAULT_METHOD
 from model.images import load_image, thinned
-from model.sizes import check_settings
-from model.tokenizer import CaptionTokenizer
-from model.transformers_decoder import TransformersDecoder
+from model.network.config import FORMAT, CaptionerConfig, blame_file, check_fit
+from model.network.decoder import TextDecoder
+from model.network.encoder import ImageEncoder
+from model.network.tokenizer import CaptionTokenizer
+from model.network.transformers_decoder import TransformersDecoder
+from model.search.caption import Caption, with_probabilities
+from model.search.generation import DecodingOptions, Hypothesis, generate
 
 SHIPPED = Path(__file__).parent.parent / "assets" / "checkpoint"
 SHIPPED_NAME = "shipped"

@@ -6,11 +6,11 @@ from threading import Lock
 
 from PIL import Image
 
-from model import blip, vision_encoder_decoder
 from model.captioner import SHIPPED, SHIPPED_NAME, Captioner
-from model.config import FORMAT, blame_file
+from model.checkpoint.families import blip, vision_encoder_decoder
+from model.checkpoint.hub import checkpoint_folder, model_name
 from model.errors import CheckpointError
-from model.hub import checkpoint_folder, model_name
+from model.network.config import FORMAT, blame_file
 
 # transformers exchanges methods of its classes while it loads: two loads at once break all later
 ONE_AT_A_TIME = Lock()

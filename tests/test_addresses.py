@@ -12,9 +12,9 @@ import pytest
 import safehttpx
 
 from tests.support.tiny import draw_photo
-from ui import addresses
-from ui.addresses import check_public, fetch
-from ui.uploads import MAX_PHOTO_BYTES
+from ui.uploads import addresses
+from ui.uploads.addresses import check_public, fetch
+from ui.uploads.files import MAX_PHOTO_BYTES
 
 
 @pytest.fixture(scope="module")

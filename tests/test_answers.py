@@ -8,8 +8,8 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from ui.answers import answers
-from ui.complaints import complaint
+from ui.errors import complaint
+from ui.serving.requests import answers
 
 CAPTIONERS = types.SimpleNamespace(names=["shipped", "other"])
 PHOTO = Image.new("RGB", (30, 20))

@@ -13,7 +13,7 @@ from model import load
 from tests.support.tiny import draw_photo, tiny_captioner
 from tools.browser import CHROMIUM, FLAGS
 from tools.serving import served
-from ui.photos import data_url
+from ui.uploads.photos import data_url
 
 WORDS = "#caption-lens .word"
 DONE = "#caption-lens .lens[data-state=done]:not(.busy)"

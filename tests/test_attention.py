@@ -5,16 +5,16 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from model.attention import MultiHeadAttention
-from model.decoder import TextDecoder
-from model.numpy_attention import (
+from model.checkpoint.families.vit_gpt2 import decoder_state
+from model.lesson.numpy_attention import (
     attention,
     causal_mask,
     cross_attention,
     multi_head_cross_attention,
     softmax,
 )
-from model.vit_gpt2 import decoder_state
+from model.network.attention import MultiHeadAttention
+from model.network.decoder import TextDecoder
 
 WIDTH, HEADS, CONTEXT_WIDTH = 24, 3, 40
 

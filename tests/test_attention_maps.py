@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.attention_maps import (
+from model.explain.methods import (
     METHODS,
     CrossAttention,
     heatmap,

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.augmentation import Augmentation, View, mirrored
+from training.data.augmentation import Augmentation, View, mirrored
 
 
 def test_mirrored_captions():

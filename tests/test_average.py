@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import load
-from model.tokenizer import CaptionTokenizer
+from model.network.tokenizer import CaptionTokenizer
 from tests.support.tiny import draw_photo, tiny_captioner
 from training.average import main
 

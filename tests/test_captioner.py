@@ -12,10 +12,10 @@ from transformers import AutoConfig, AutoModel, Dinov2WithRegistersConfig
 
 from model import Caption, Captioner, CheckpointError, load
 from model.captioner import WEIGHTS
-from model.decoder import TextDecoder
-from model.generation import step
 from model.images import load_image
-from model.tokenizer import CaptionTokenizer
+from model.network.decoder import TextDecoder
+from model.network.tokenizer import CaptionTokenizer
+from model.search.generation import step
 from tests.support.tiny import SENTENCES, draw_photo, tiny_captioner, tiny_encoder_config
 
 

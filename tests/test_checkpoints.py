@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training.checkpoints import (
+from training.data import DataError
+from training.loop.checkpoints import (
     CHECKSUMS,
     REQUIRED,
     check_same_run,
@@ -17,10 +18,9 @@ from training.checkpoints import (
     record_settings,
     write_checksums,
 )
-from training.data import DataError
+from training.loop.run_folder import DATA, SETTINGS
+from training.loop.trainer import restore_best
 from training.options import parse
-from training.run_folder import DATA, SETTINGS
-from training.trainer import restore_best
 
 FILES = (*REQUIRED, "rng_state.pth", "training_args.bin", CHECKSUMS)
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from model.__main__ import main
-from model.attention_maps import METHODS
 from model.captioner import WEIGHTS
+from model.explain.methods import METHODS
 from model.images import load_image
 from tests.support.tiny import draw_photo
 
@@ -190,7 +190,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(
 ):
     pytest.importorskip("ray")
     monkeypatch.setattr("model.__main__.load", lambda *_, **__: pytest.fail("loaded"))
-    monkeypatch.setattr("model.ray_engine.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("model.scale.ray_engine.load", lambda *_, **__: pytest.fail("loaded"))
     photo, file = photos / "a.jpg", photos / "b.jpg"
     for command, output in (
         (["caption", photo], tmp_path / "none" / "x.csv"),

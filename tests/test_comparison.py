@@ -8,10 +8,10 @@ from PIL import Image
 
 from model import load
 from model.__main__ import main
-from model.comparison import MOST, Side, look, shared_words, words_to_show
-from model.figures import comparison_sheet
+from model.output.comparison import MOST, Side, look, shared_words, words_to_show
+from model.output.figures import comparison_sheet
 from tests.support.tiny import draw_photo, tiny_captioner
-from ui.compare_tab import side_by_side
+from ui.tabs.compare import side_by_side
 
 
 def side(text: str, gains=None, name: str = "one") -> Side:
@@ -111,7 +111,7 @@ def test_two_are_needed(names, capsys):
 
 
 def test_a_space_with_one_captioner_has_nothing_to_compare(monkeypatch):
-    from ui.captioners import Captioners
+    from ui.serving.captioners import Captioners
 
     monkeypatch.delenv("CAPTIONLENS_CHECKPOINT", raising=False)
     monkeypatch.setattr("pathlib.Path.glob", lambda self, pattern: iter(()))

@@ -6,7 +6,7 @@ from threading import Event, current_thread
 import pytest
 import torch
 
-from ui.cores import Cores
+from ui.serving.executor import Cores
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from training.course import Course, describe_best, draw_curve, find_best
+from training.loop.callbacks import Course, describe_best, draw_curve, find_best
 
 
 def evaluations(*distinct, unending=0.0):

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from tests.support.tiny import tiny_captioner
-from training import distillation
 from training.data import DataError, read_split
-from training.distillation import Distillation, load_teacher, teacher_maps
+from training.objectives import distillation
+from training.objectives.distillation import Distillation, load_teacher, teacher_maps
 from training.options import parse
 from training.train import train
 

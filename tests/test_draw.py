@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.augmentation import mirrored
+from training.data.augmentation import mirrored
 from training.draw import COLOURS, RELATIONS, SHAPES, SIDE, draw, main, splits
 
 CAPTION = re.compile(

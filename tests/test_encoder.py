@@ -17,8 +17,8 @@ from transformers import (
     ViTConfig,
 )
 
-from model.config import CheckpointError
-from model.encoder import ImageEncoder
+from model.network.config import CheckpointError
+from model.network.encoder import ImageEncoder
 
 SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=56)
 FAMILIES = {

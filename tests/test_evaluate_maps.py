@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from model.attention_maps import METHODS
+from model.explain.methods import METHODS
 from tests.support.tiny import draw_photo, tiny_captioner
 from tests.test_explanation import SENTENCE, noise, sees_one_patch
-from training.boxes import Boxes
 from training.data import DataError
 from training.evaluate_maps import candidates, curves, interval, main, table
+from training.evaluation.boxes import Boxes
 
 
 def test_curves_prefer_the_map_that_is_right():

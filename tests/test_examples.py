@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from tests.support.tiny import tiny_captioner
-from training.augmentation import Augmentation
 from training.data import read_split
-from training.examples import IGNORED, CaptionDataset, cache_features, collate, encode_caption
+from training.data.augmentation import Augmentation
+from training.data.dataset import IGNORED, CaptionDataset, cache_features, collate, encode_caption
 
 
 def test_labels_are_the_next_tokens_and_the_end_is_learned(flickr):

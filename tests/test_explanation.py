@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from transformers import DINOv3ViTConfig
 
-from model.attention_maps import METHODS
-from model.explanation import SAME_FOR_ALL, token_log_probabilities
+from model.explain.explanation import SAME_FOR_ALL, token_log_probabilities
+from model.explain.methods import METHODS
 from tests.support.tiny import draw_photo, tiny_captioner
 
 SENTENCE = "A brown dog runs"

@@ -14,12 +14,12 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from model import Captioner, load
 from model.captioner import SHIPPED
-from model.familiarity import FAMILIARITY, Familiarity
+from model.explain.familiarity import FAMILIARITY, Familiarity
 from tests.support.tiny import draw_photo, tiny_captioner
 from training.evaluate import main as evaluate
 from training.export import main
-from training.model_card import public_name
-from ui.captioners import Captioners
+from training.publish.model_card import public_name
+from ui.serving.captioners import Captioners
 
 PICTURE = b"a picture"
 FILES = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"} | {

@@ -10,7 +10,7 @@ from transformers import SiglipVisionConfig
 
 from model import CheckpointError, load
 from model.captioner import SHIPPED
-from model.familiarity import FAMILIARITY, RIDGE, Familiarity
+from model.explain.familiarity import FAMILIARITY, RIDGE, Familiarity
 from tests.support.tiny import draw_photo, tiny_captioner
 from tests.test_train import settings
 from training.average import average

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from model.explanation import SAME_FOR_ALL
-from model.figures import contact_sheet, overlay, print_parts, save_figure, wrap
+from model.explain.explanation import SAME_FOR_ALL
+from model.output.figures import contact_sheet, overlay, print_parts, save_figure, wrap
 from tests.support.tiny import draw_photo, tiny_captioner
 
 

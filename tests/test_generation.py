@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from model import generation
-from model.decoder import TextDecoder
-from model.generation import DecodingOptions, Hypothesis, forbid, generate, select
+from model.network.decoder import TextDecoder
+from model.search import generation
+from model.search.generation import DecodingOptions, Hypothesis, forbid, generate, select
 
 START, END = 0, 1
 

@@ -1,6 +1,6 @@
 """Counts of what captions do, on captions where they are known."""
 
-from training.habits import habits
+from training.evaluation.caption_statistics import habits
 
 REFERENCES = {
     "a": ["A brown dog and a brown dog run on", "two dogs"],

@@ -15,7 +15,7 @@ import torch
 from huggingface_hub import snapshot_download
 
 from model import Captioner, CheckpointError, load
-from model.hub import PICKLED, WEIGHTS, parse_hub_address
+from model.checkpoint.hub import PICKLED, WEIGHTS, parse_hub_address
 from tests.support.hub import encoder_decoder, save
 from tests.test_files import POINTER
 
@@ -224,7 +224,7 @@ def test_a_cached_model_goes_by_its_name(tmp_path, monkeypatch):
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text("abc")
     monkeypatch.setattr(
-        "model.hub.snapshot_download", partial(snapshot_download, cache_dir=tmp_path)
+        "model.checkpoint.hub.snapshot_download", partial(snapshot_download, cache_dir=tmp_path)
     )
     for name in ("some/one", "https://huggingface.co/some/one/tree/main", "hf.co/some/one/"):
         assert load(name).name == "some/one"

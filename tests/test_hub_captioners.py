@@ -25,12 +25,12 @@ from transformers import (
 
 from model import CheckpointError, load
 from model.__main__ import main
-from model.decoder import TextDecoder
-from model.hub import PICKLED, WEIGHTS
-from model.transformers_decoder import TransformersDecoder
-from model.vit_gpt2 import decoder_state
+from model.checkpoint.families.vit_gpt2 import decoder_state
+from model.checkpoint.hub import PICKLED, WEIGHTS
+from model.network.decoder import TextDecoder
+from model.network.transformers_decoder import TransformersDecoder
 from tests.support.hub import PHOTOS, SIZES, blip, encoder_decoder, save
-from ui.lesson_tab import begin
+from ui.lesson.tab import begin
 
 OURS = [(encoder, "gpt2") for encoder in ("vit", "deit", "dinov2", "beit", "swin")]
 THEIRS = [("vit", "bert"), ("vit", "roberta"), ("swin", "bert"), ("beit", "roberta"), ("blip", "")]

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from model.attention_maps import gradient_weighted
-from model.caption import Caption, with_probabilities
-from model.lesson import caption_unseeing, opening, steps
-from model.numpy_attention import attention
+from model.explain.methods import gradient_weighted
+from model.lesson.numpy_attention import attention
+from model.lesson.steps import caption_unseeing, opening, steps
+from model.search.caption import Caption, with_probabilities
 from tests.support.tiny import draw_photo, tiny_captioner
-from ui import lesson_tab
-from ui.captioners import Captioners
-from ui.lesson_pictures import number, share_map
-from ui.lesson_sections import sections
+from ui.lesson import tab as lesson_tab
+from ui.lesson.pictures import number, share_map
+from ui.lesson.sections import sections
+from ui.serving.captioners import Captioners
 
 LAYERS = HEADS = 2
 GRID = (3, 6)  # of the captioner below; not square, so that rows and columns cannot change places

@@ -19,10 +19,11 @@ from gradio.route_utils import delete_files_created_by_app
 from model.__main__ import main
 from model.images import ImageError
 from tests.support.tiny import draw_photo
-from ui import many_tab, uploads
-from ui.captioners import Captioners
-from ui.many_tab import as_csv, as_jsonl, caption_uploads, row
-from ui.uploads import Upload, base_name, count, photos, read_uploads
+from ui.serving.captioners import Captioners
+from ui.tabs import many as many_tab
+from ui.tabs.many import as_csv, as_jsonl, caption_uploads, row
+from ui.uploads import files as uploads
+from ui.uploads.files import Upload, base_name, count, photos, read_uploads
 
 CSS = (Path(many_tab.__file__).parent / "many.css").read_text()
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from training import metrics
-from training.metrics import can_cider_rise, cider_scores, java_works, score_captions
-from training.ptb_tokenizer import tokenize
+from training.data.ptb_tokenizer import tokenize
+from training.evaluation import metrics
+from training.evaluation.metrics import can_cider_rise, cider_scores, java_works, score_captions
 
 needs_java = pytest.mark.skipif(not java_works(), reason="needs java")
 

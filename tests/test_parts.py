@@ -7,9 +7,9 @@ from torch import nn
 from model import load
 from tests.support.tiny import draw_photo, tiny_captioner
 from training.data import DataError
-from training.learner import Learner
+from training.loop.learner import Learner
+from training.loop.trainable_parameters import choose_parts, merged, parameter_groups
 from training.options import parse
-from training.parts import choose_parts, merged, parameter_groups
 
 
 def chosen(*options):

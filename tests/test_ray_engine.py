@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from model import part_files, ray_engine
 from model.__main__ import main
-from model.part_files import PartFiles
-from model.ray_engine import LARGEST_BATCH, Attempts, fitting_batch, place
+from model.scale import part_files, ray_engine
+from model.scale.part_files import PartFiles
+from model.scale.ray_engine import LARGEST_BATCH, Attempts, fitting_batch, place
 from tests.support.tiny import draw_photo
 
 COLOURS = {name: (40 * i, 250 - 30 * i, 90) for i, name in enumerate("abcdefg")}

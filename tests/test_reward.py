@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from tests.support.tiny import draw_photo, tiny_captioner
-from training.examples import collate_captions
-from training.learner import Learner
-from training.metrics import cider_scores
-from training.reward import CiderReward, self_critical_loss
+from training.data.dataset import collate_captions
+from training.evaluation.metrics import cider_scores
+from training.loop.learner import Learner
+from training.objectives.reward import CiderReward, self_critical_loss
 
 REFERENCES = [
     ["A dog runs on grass.", "a brown dog running over the green grass", "Dog, running!"],

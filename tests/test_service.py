@@ -16,8 +16,8 @@ import pytest
 from model import load
 from tests.support.tiny import draw_photo
 from tools.serving import ROOT, environment, served
-from ui import request_checks
-from ui.photos import data_url
+from ui.serving import request_checks
+from ui.uploads.photos import data_url
 
 gradio_client = pytest.importorskip("gradio_client")
 AppError = gradio_client.exceptions.AppError

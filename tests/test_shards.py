@@ -6,7 +6,7 @@ import tarfile
 import pytest
 
 from model.images import ImageError
-from model.shards import photos_in, sources
+from model.scale.shards import photos_in, sources
 from tests.test_files import POINTER
 
 

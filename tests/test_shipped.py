@@ -9,8 +9,8 @@ from PIL import Image
 from model import load
 from model.captioner import SHIPPED
 from model.images import load_image
-from training.boxes import Boxes, Inside
 from training.evaluate_maps import candidates
+from training.evaluation.boxes import Boxes, Inside
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "assets" / "examples").glob("*.jpg"))
 BOXES = Boxes.read(EXAMPLES[0].parent / "instances.json")

@@ -7,8 +7,8 @@ from threading import Event, Semaphore
 import pytest
 
 from tests.support.tiny import draw_photo, tiny_captioner
-from ui.together import BATCH, Together
-from ui.visitor import Left, TooSlow, Visitor
+from ui.serving.batching import BATCH, Together
+from ui.serving.cancellation import Left, TooSlow, Visitor
 
 PHOTOS = [draw_photo(colour=(i * 20, 255 - i * 20, 90)) for i in range(12)]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from model.config import CheckpointError
-from model.tokenizer import CaptionTokenizer, as_sentence
+from model.network.config import CheckpointError
+from model.network.tokenizer import CaptionTokenizer, as_sentence
 from tests.support.tiny import SENTENCES
 
 

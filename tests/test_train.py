@@ -12,15 +12,15 @@ from safetensors.torch import load_file
 
 from model import CheckpointError, load
 from tests.support.tiny import tiny_captioner
-from training.course import Course
 from training.data import DataError, read_split
+from training.data.dataset import CaptionDataset, collate
 from training.evaluate import evaluate
 from training.evaluate import main as evaluate_main
-from training.examples import CaptionDataset, collate
-from training.learner import AVERAGE, Learner
+from training.loop.callbacks import Course
+from training.loop.learner import AVERAGE, Learner
+from training.loop.trainer import sum_losses
 from training.options import parse
 from training.train import main, train
-from training.trainer import sum_losses
 
 ROOT = Path(__file__).parent.parent
 
@@ -125,7 +125,7 @@ def test_the_same_command_again(flickr, start, tmp_path, capsys, monkeypatch):
     """Stopped early it stays stopped; half-written checkpoints and other settings are noticed."""
     chosen = settings(flickr, start, tmp_path / "run", "--epochs", 9, "--patience", 1)
     # neither score moves: the first evaluation is the best
-    monkeypatch.setattr("training.trainer.sum_losses", lambda *_: (1.0, 1))
+    monkeypatch.setattr("training.loop.trainer.sum_losses", lambda *_: (1.0, 1))
     train(chosen)
     run = tmp_path / "run"
     assert sorted(p.name for p in run.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
@@ -259,7 +259,7 @@ def test_a_loss_that_is_no_number_stops_the_run(flickr, start, tmp_path, capsys,
     def refuse(*_):
         raise CheckpointError("weights that half precision cannot hold")
 
-    monkeypatch.setattr("training.trainer.keep", refuse)
+    monkeypatch.setattr("training.loop.trainer.keep", refuse)
     for rate, evaluations, told in (
         (1e30, 0.1, "the loss is nan at step"),
         (1e30, 1, "the dev loss is nan at step"),

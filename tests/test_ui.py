@@ -14,8 +14,12 @@ from PIL import Image
 
 from model import CheckpointError
 from tests.support.tiny import draw_photo, tiny_captioner
-from ui import actions, caption_tab, captioners, gpu, lens, photos, uploads
-from ui.captioners import AT_ONCE, Captioners
+from ui import actions, lens
+from ui.serving import captioners, gpu
+from ui.serving.captioners import AT_ONCE, Captioners
+from ui.tabs import caption as caption_tab
+from ui.uploads import files as uploads
+from ui.uploads import photos
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +123,7 @@ def test_captioners_are_loaded_when_asked_for(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["/etc", "../x", "assets/checkpoint", "a b", "runs/x/best"])
 def test_a_visitor_names_no_folder_of_the_host(monkeypatch, name):
     monkeypatch.delenv("CAPTIONLENS_CHECKPOINT", raising=False)
-    monkeypatch.setattr("ui.captioners.load", lambda place: pytest.fail(f"loaded {place}"))
+    monkeypatch.setattr("ui.serving.captioners.load", lambda place: pytest.fail(f"loaded {place}"))
     with pytest.raises(CheckpointError, match="choose a model of the list"):
         Captioners().get(name)
 
@@ -170,7 +174,7 @@ def test_a_photo_that_is_too_large(tmp_path, monkeypatch):
 
 def test_on_a_space_only_what_is_listed(monkeypatch):
     monkeypatch.delenv("CAPTIONLENS_CHECKPOINT", raising=False)
-    monkeypatch.setattr("ui.captioners.load", lambda place: pytest.fail(f"loaded {place}"))
+    monkeypatch.setattr("ui.serving.captioners.load", lambda place: pytest.fail(f"loaded {place}"))
     monkeypatch.setenv("SPACE_ID", "me/space")
     with pytest.raises(CheckpointError, match="choose a model of the list$"):
         Captioners().get("you/model")

@@ -7,7 +7,7 @@ import urllib.request
 import gradio as gr
 import pytest
 
-from ui.visitor import TooSlow, Visitor, asked_by, still_wanted
+from ui.serving.cancellation import TooSlow, Visitor, asked_by, still_wanted
 
 gradio_client = pytest.importorskip("gradio_client")
 STEPS = 400  # of 20 ms

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from ui.zip_names import read_names
+from ui.uploads.zip_names import read_names
 
 ACCENTS = ["Été à la plage.jpg", "garçon/Niño.png", "Über.jpg"]
 RUSSIAN = ["Фото/кот.jpg", "Новая папка/IMG_1.jpg"]

@@ -22,8 +22,8 @@ from model import Captioner, load
 from model.error_reporting import report_errors
 from model.errors import ImageError, OptionError
 from model.images import SUFFIXES, fit, load_image
+from model.network.tokenizer import as_sentence
 from model.output_path import check_output_file
-from model.tokenizer import as_sentence
 from training.data import (
     CACHE,
     DATA_HELP,
@@ -33,8 +33,8 @@ from training.data import (
     CaptionedImage,
     read_corpus,
 )
-from training.metrics import can_cider_rise, drop_wordless
-from training.ptb_tokenizer import tokenize
+from training.data.ptb_tokenizer import tokenize
+from training.evaluation.metrics import can_cider_rise, drop_wordless
 
 MOST_LOST = 0.05  # of a split's photos; more of them is a mistake rather than bad luck
 OFTEN = 0.1  # of the captions: what applies to more of them is told

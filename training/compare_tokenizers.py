@@ -11,8 +11,8 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from model.error_reporting import report_errors
 from model.errors import DataError
 from training.data import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, read_split
-from training.metrics import java_works
-from training.ptb_tokenizer import tokenize
+from training.data.ptb_tokenizer import tokenize
+from training.evaluation.metrics import java_works
 
 
 @report_errors

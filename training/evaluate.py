@@ -24,8 +24,8 @@ from model.error_reporting import report_errors
 from model.errors import DataError
 from model.output_path import check_output_file
 from training.data import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, CaptionedImage, read_split
-from training.habits import habits
-from training.metrics import drop_wordless, score_captions
+from training.evaluation.caption_statistics import habits
+from training.evaluation.metrics import drop_wordless, score_captions
 
 
 def encode_batches(

@@ -22,15 +22,15 @@ import torch
 from tqdm import tqdm
 
 from model import Captioner, Explanation, load
-from model.attention_maps import METHODS
 from model.captioner import SHIPPED, default_device
 from model.error_reporting import report_errors
 from model.errors import DataError
-from model.explanation import AT_ONCE, token_log_probabilities
+from model.explain.explanation import AT_ONCE, token_log_probabilities
+from model.explain.methods import METHODS
 from model.images import find_images, load_image
 from model.output_path import check_output_file
-from training.boxes import Boxes
 from training.data import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, read_split
+from training.evaluation.boxes import Boxes
 
 SHARES = (0.125, 0.25, 0.5, 0.75)  # of the patches, hidden (deletion) or shown (insertion)
 NEEDED = np.log(2)  # nats: words that the photo makes less than twice as likely are not asked

@@ -15,14 +15,15 @@ import torch
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-from model import Captioner, hub, load
+from model import Captioner, load
 from model.captioner import SHIPPED
+from model.checkpoint import hub
 from model.error_reporting import report_errors
 from model.errors import CheckpointError, DataError, OptionError, RunError
-from model.familiarity import FAMILIARITY
+from model.explain.familiarity import FAMILIARITY
 from model.output_path import check_output_folder
-from training.model_card import Run, write_card
-from training.run_folder import BEST, CURVE
+from training.loop.run_folder import BEST, CURVE
+from training.publish.model_card import Run, write_card
 
 CARD = "README.md"
 

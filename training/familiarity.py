@@ -16,7 +16,7 @@ from model import Captioner, load
 from model.captioner import default_device
 from model.error_reporting import report_errors
 from model.errors import DataError
-from model.familiarity import FAMILIARITY, Familiarity, pooled
+from model.explain.familiarity import FAMILIARITY, Familiarity, pooled
 from model.output_path import check_output_file
 from training.data import DATA_HELP, FORMAT_HELP, FORMATS, CaptionedImage, read_split
 

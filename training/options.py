@@ -4,8 +4,8 @@ import argparse
 
 from model.captioner import SHIPPED
 from training.data import CACHE, DATA_HELP, FORMAT_HELP, FORMATS
-from training.distillation import TEACHERS
-from training.parts import TUNE
+from training.loop.trainable_parameters import TUNE
+from training.objectives.distillation import TEACHERS
 
 NEW = {  # of a new captioner
     "image_size": (224, "pixels a side"),

@@ -1,7 +1,7 @@
 """Train a captioner: `python -m training.train --data DIR --output DIR`.
 
 This file puts a run together: which captioner and which photos, checked before anything is learned,
-and where a run that was interrupted goes on. `training/trainer.py` has the loop.
+and where a run that was interrupted goes on. `training/loop/trainer.py` has the loop.
 """
 
 import argparse
@@ -19,28 +19,28 @@ from model import Captioner
 from model.captioner import default_device
 from model.error_reporting import report_errors
 from model.errors import DataError
+from model.network.tokenizer import CaptionTokenizer, as_sentence
 from model.output_path import check_output_folder
-from model.tokenizer import CaptionTokenizer, as_sentence
-from training.augmentation import Augmentation, mirrored
 from training.check import check_data, warn_of_few_dev_photos
-from training.checkpoints import (
+from training.data import CaptionedImage, read_corpus
+from training.data.augmentation import Augmentation, mirrored
+from training.data.dataset import CaptionDataset, cache_features, collate
+from training.evaluation.metrics import can_cider_rise
+from training.loop.callbacks import Course, describe_best
+from training.loop.checkpoints import (
     STATE,
     check_same_run,
     find_last_checkpoint,
     name_write_errors,
     record_settings,
 )
-from training.course import Course, describe_best
-from training.data import CaptionedImage, read_corpus
-from training.distillation import Distillation, load_teacher, teacher_maps
-from training.examples import CaptionDataset, cache_features, collate
-from training.learner import Average, Learner
-from training.metrics import can_cider_rise
+from training.loop.learner import Average, Learner
+from training.loop.run_folder import BEST, DATA, SETTINGS, write_whole
+from training.loop.trainable_parameters import choose_parts
+from training.loop.trainer import CaptionTrainer, restore_best
+from training.objectives.distillation import Distillation, load_teacher, teacher_maps
+from training.objectives.reward import CiderReward
 from training.options import parse
-from training.parts import choose_parts
-from training.reward import CiderReward
-from training.run_folder import BEST, DATA, SETTINGS, write_whole
-from training.trainer import CaptionTrainer, restore_best
 
 
 def train(settings: argparse.Namespace) -> None:

@@ -12,16 +12,16 @@ from gradio.events import Dependency
 from PIL import Image
 
 from model import Captioner
-from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
 from model.errors import CaptionLensError, OptionError
-from model.figures import contact_sheet, save_figure
-from model.records import explanation_record
+from model.explain.methods import DEFAULT_METHOD, METHODS, check_method
+from model.output.figures import contact_sheet, save_figure
+from model.output.records import explanation_record
 from ui import lens
-from ui.answers import answers
-from ui.captioners import Captioners
-from ui.complaints import complaint
-from ui.request_checks import check_text
-from ui.visitor import still_wanted
+from ui.errors import complaint
+from ui.serving.cancellation import still_wanted
+from ui.serving.captioners import Captioners
+from ui.serving.request_checks import check_text
+from ui.serving.requests import answers
 
 MAX_BEAMS = 10
 DOWNLOAD = """(file) => {

@@ -6,16 +6,16 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from model.attention_maps import DEFAULT_METHOD, METHODS, check_method
-from model.records import explanation_record
+from model.explain.methods import DEFAULT_METHOD, METHODS, check_method
+from model.output.records import explanation_record
 from ui.actions import MAX_BEAMS, TURNS, chosen, one_line
-from ui.answers import answers
-from ui.captioners import Captioners
-from ui.complaints import complaint
-from ui.gpu import IS_ZERO_GPU
-from ui.photos import photo_input
-from ui.together import BATCH, Together
-from ui.visitor import still_wanted, visitor
+from ui.errors import complaint
+from ui.serving.batching import BATCH, Together
+from ui.serving.cancellation import still_wanted, visitor
+from ui.serving.captioners import Captioners
+from ui.serving.gpu import IS_ZERO_GPU
+from ui.serving.requests import answers
+from ui.uploads.photos import photo_input
 
 
 def add_endpoints(captioners: Captioners) -> None:

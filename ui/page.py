@@ -2,19 +2,17 @@
 
 import gradio as gr
 
-from ui import (
-    addresses,
-    caption_tab,
-    compare_tab,
-    explain_tab,
-    lens,
-    lesson_tab,
-    many_tab,
-    request_checks,
-)
+from ui import lens
 from ui.actions import one_line
-from ui.captioners import Captioners
 from ui.endpoints import add_endpoints
+from ui.lesson import tab as lesson_tab
+from ui.serving import request_checks
+from ui.serving.captioners import Captioners
+from ui.tabs import caption as caption_tab
+from ui.tabs import compare as compare_tab
+from ui.tabs import explain as explain_tab
+from ui.tabs import many as many_tab
+from ui.uploads import addresses
 
 FOLDER = lens.FOLDER.parent
 CSS = "\n".join(path.read_text() for path in sorted(FOLDER.rglob("*.css")))

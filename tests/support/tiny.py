@@ -6,8 +6,8 @@ from transformers import Dinov2Config, PreTrainedConfig
 from transformers.models.bit.image_processing_bit import BitImageProcessor
 
 from model.captioner import Captioner
-from model.config import CaptionerConfig
-from model.tokenizer import CaptionTokenizer
+from model.network.config import CaptionerConfig
+from model.network.tokenizer import CaptionTokenizer
 
 SENTENCES = [
     "A brown dog runs through the grass.",

@@ -8,6 +8,7 @@ from model.errors import DataError
 from model.files import suggest_similar
 from training.data.formats import FORMATS, flickr, hub, recognise
 from training.data.photos import ListedPhoto
+from training.data.ptb_tokenizer import tokenize
 from training.data.splits import (
     SPLITS,
     check_splits,
@@ -15,7 +16,6 @@ from training.data.splits import (
     find_split_in_folders,
     name_split,
 )
-from training.ptb_tokenizer import tokenize
 
 CACHE = "runs/cache"
 DATA_HELP = "folder or hub id of captioned photos; see docs/training.md"

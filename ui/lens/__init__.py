@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from model import Caption, Captioner, Explanation
-from model.attention_maps import DEFAULT_METHOD, METHODS, image_share
-from model.caption import CaptionWord
-from model.explanation import same_for_all
-from ui.photos import data_url, shown
-from ui.visitor import still_wanted
+from model.explain.explanation import same_for_all
+from model.explain.methods import DEFAULT_METHOD, METHODS, image_share
+from model.search.caption import CaptionWord
+from ui.serving.cancellation import still_wanted
+from ui.uploads.photos import data_url, shown
 
 FOLDER = Path(__file__).parent
 METHOD_TEXTS = {

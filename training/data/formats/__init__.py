@@ -10,8 +10,8 @@ import json
 import re
 from pathlib import Path
 
+from model.checkpoint.hub import parse_hub_address
 from model.errors import DataError
-from model.hub import parse_hub_address
 from training.data.formats import (
     coco,
     flickr,

@@ -9,9 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from model.checkpoint.hub import parse_hub_address
 from model.errors import DataError
 from model.files import LFS_POINTER, is_lfs_pointer_file
-from model.hub import parse_hub_address
 from training.data.formats import imagefolder
 from training.data.photos import ListedPhoto
 from training.data.splits import find_split, find_split_column

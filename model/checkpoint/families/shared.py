@@ -1,0 +1,227 @@
+"""What every family of transformers' captioners shares: reading the hub's files, and refusing in
+one line those that cannot be followed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import logging
+
+from model.captioner import Captioner
+from model.checkpoint.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, SAFE, WEIGHTS
+from model.checkpoint.limits import check_settings, check_weights, stored_numbers
+from model.errors import CheckpointError
+from model.network.config import CaptionerConfig, check_fit
+from model.network.encoder import ImageEncoder
+from model.network.tokenizer import CaptionTokenizer, can_read
+from model.network.transformers_decoder import TransformersDecoder
+from model.search.generation import DecodingOptions
+
+# Tensors that nothing here uses: the encoder's pooler, and constants that old files keep.
+UNUSED = ("position_ids", "relative_position_index", "attn.bias", "attn.masked_bias")
+UNUSED += ("crossattention.bias", "crossattention.masked_bias")
+# of `generate`'s settings, those that become our decoding options
+FOLLOWED = {"num_beams", "length_penalty", "early_stopping", "max_length", "min_length"}
+FOLLOWED |= {"max_new_tokens", "no_repeat_ngram_size", "do_sample", "temperature", "top_k", "top_p"}
+# and those that choose no words
+HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "use_cache"}
+HARMLESS |= {"output_attentions", "output_hidden_states", "return_dict_in_generate"}
+HARMLESS |= {"transformers_version", "_from_model_config", "num_return_sequences", "output_scores"}
+# and those that are off at 1; all others are at 0
+OFF_AT_ONE = {"repetition_penalty", "num_beam_groups", "typical_p", "guidance_scale"}
+OFF_AT_ONE |= {"encoder_repetition_penalty"}
+
+
+def read_model(
+    kind: type[PreTrainedModel], folder: Path, allow_pickle: bool
+) -> tuple[PreTrainedModel, Any, Any]:
+    """The model in float32, its tokenizer and its image processor.
+
+    Raises CheckpointError for files that are missing or pickled, and for tensors that do not fit:
+    they are listed.
+    """
+    for names in (
+        ("tokenizer.json", "vocab.json", "vocab.txt"),
+        ("preprocessor_config.json", "processor_config.json"),
+    ):
+        if not any((folder / name).is_file() for name in names):
+            raise CheckpointError(f"{folder}: {' or '.join(names)} is missing")
+    settings = folder / "generation_config.json"
+    try:  # transformers would take its defaults for a file that it cannot read
+        if settings.is_file():
+            json.loads(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{settings}: not valid JSON ({error})") from error
+    safe = any((folder / name).is_file() for name in (WEIGHTS, f"{WEIGHTS}.index.json"))
+    if not safe and not any((folder / n).is_file() for n in (PICKLED, f"{PICKLED}.index.json")):
+        raise CheckpointError(f"{folder / WEIGHTS}: missing")
+    if not safe and not allow_pickle:
+        raise CheckpointError(f"{folder}: {ITS_WEIGHTS_ARE_PICKLED}")
+    check_settings(folder)
+    config = kind.config_class.from_pretrained(folder)
+    paths = folder.glob(f"{SAFE}*.safetensors") if safe else folder.glob("pytorch_model*.bin")
+    check_weights(folder, stored_numbers(paths), lambda: kind(config))
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # what does not fit is said below, in one line
+    logging.disable_progress_bar()
+    try:
+        model, found = kind.from_pretrained(
+            folder,
+            use_safetensors=safe,
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are listed with the rest
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+    problems = {"not finite": [k for k, v in model.state_dict().items() if not v.isfinite().all()]}
+    for told, name in (
+        ("missing", "missing"),
+        ("unexpected", "unexpected"),
+        ("wrong shape", "mismatched"),
+    ):
+        keys = [key if isinstance(key, str) else key[0] for key in found[f"{name}_keys"]]
+        problems[told] = sorted(
+            k for k in keys if not k.startswith("encoder.pooler.") and not k.endswith(UNUSED)
+        )
+    check_fit(folder, problems)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if not can_read(tokenizer.backend_tokenizer):
+        raise CheckpointError(
+            f"{folder}: its tokenizer is neither byte-level BPE nor WordPiece, so its words are "
+            "not known"
+        )
+    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+    return model, tokenizer, processor
+
+
+def assembled(
+    family: str,
+    folder: Path,
+    *,
+    encoder: PreTrainedModel,
+    decoder: TransformersDecoder | None,
+    text_config: PreTrainedConfig,
+    tokenizer: Any,
+    processor: Any,
+    settings: GenerationConfig,
+    start: int,
+    end: int,
+    **config: Any,
+) -> Captioner:
+    """Our captioner from transformers' parts, which it shares.
+
+    Args:
+        family: its `model_type`.
+        decoder: None for one of ours, with random weights, of the sizes in text_config.
+        settings: of `generate`.
+        start, end: ids of the tokens that begin and end a caption.
+        config: further settings of `CaptionerConfig`.
+    """
+    size = _fill(processor, folder)
+    image_encoder = ImageEncoder(encoder.config, size, encoder)
+    positions = decoder.max_length if decoder else text_config.max_position_embeddings
+    words = CaptionTokenizer(tokenizer.backend_tokenizer, start, end)
+    if words.vocab_size > text_config.vocab_size:
+        raise CheckpointError(
+            f"{folder}: its tokenizer has {words.vocab_size} tokens, its decoder "
+            f"{text_config.vocab_size}"
+        )
+    words.alike = {}  # transformers' rule against repeats tells capitals apart
+    captioner = Captioner(
+        CaptionerConfig(
+            encoder=encoder.config.to_diff_dict(),
+            image_size=size,
+            vocab_size=text_config.vocab_size,
+            max_length=positions,
+            width=text_config.hidden_size,
+            num_layers=text_config.num_hidden_layers,
+            num_heads=text_config.num_attention_heads,
+            decoding=_decoding(settings, positions, folder),
+            **config,
+        ),
+        words,
+        processor,
+        image_encoder,
+        decoder,
+    )
+    captioner.family = family
+    return captioner.eval()
+
+
+def only_token(name: str, places: list[Any], vocab_size: int, folder: Path) -> int:
+    """The id that the first place which has any gives to a special token.
+
+    Raises CheckpointError where there is none, more than one, or none of the vocabulary.
+    """
+    found = next((v for p in places if (v := getattr(p, name, None)) is not None), None)
+    if isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if isinstance(found, int) and 0 <= found < vocab_size:
+        return found
+    raise CheckpointError(f"{folder}: its files name no single {name} (found: {found!r})")
+
+
+def _fill(processor: Any, folder: Path) -> tuple[int, int]:
+    """Have the whole photo squashed to the encoder's (height, width), which is returned.
+
+    As everywhere, nothing is cropped: a map must cover the whole photo.
+    """
+    crops = getattr(processor, "do_center_crop", None)
+    shape = processor.crop_size if crops else processor.size
+    height, width = shape.get("height"), shape.get("width")
+    if not height or not width:
+        height = width = shape.get("shortest_edge")
+    if not height:
+        raise CheckpointError(
+            f"{folder / 'preprocessor_config.json'}: {'crop_size' if crops else 'size'} "
+            f"must have height and width, not {shape!r}"
+        )
+    processor.size = {"height": height, "width": width}
+    processor.do_resize, processor.do_center_crop = True, False
+    return height, width
+
+
+def _decoding(settings: GenerationConfig, positions: int, folder: Path) -> dict[str, Any]:
+    """Our decoding options from transformers', whose lengths count the start token."""
+    given = {k: v for k, v in settings.to_diff_dict().items() if v is not None}
+    # old files write every default; what is off chooses no words
+    strange = {k: v for k, v in given.items() if k not in FOLLOWED | HARMLESS}
+    if told := sorted(k for k, v in strange.items() if v and (k not in OFF_AT_ONE or v != 1)):
+        raise CheckpointError(
+            f"{folder}: its settings for generate have {', '.join(told)}, which is not known here"
+        )
+    # unset, transformers writes 20 new tokens; a max_length counts the start token too
+    longest = given.get("max_new_tokens") or given.get("max_length", 21) - 1
+    longest = min(longest, positions - 1)
+    options = {
+        "num_beams": given.get("num_beams", 1),
+        "max_length": longest,
+        "min_length": min(max(0, given.get("min_length", 0) - 1), longest),
+        "length_penalty": given.get("length_penalty", 1.0),
+        "early_stopping": given.get("early_stopping", False),
+        "no_repeat_ngram": given.get("no_repeat_ngram_size", 0),
+    }
+    if given.get("do_sample"):
+        if options["num_beams"] > 1:
+            raise CheckpointError(
+                f"{folder}: asks for sampling with beams, which is not known here"
+            )
+        options |= {"sample": True, "top_k": given.get("top_k", 50)}  # transformers' default
+        options |= {k: given[k] for k in ("temperature", "top_p") if k in given}
+    try:
+        DecodingOptions(**options)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+    return options

@@ -1,0 +1,213 @@
+"""The text decoder: a small GPT-2 whose blocks also look at the image.
+
+Pre-norm blocks in GPT-2's order: self-attention over the words so far, cross-attention to the
+image, MLP; learned positions; the output head shares the token embedding's matrix (Radford et al.
+2019; Press and Wolf 2017 for the tied head).
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.network.attention import KeyValues, MultiHeadAttention
+
+
+class LayerCache(NamedTuple):
+    """One layer's keys and values: the image's, and those of the tokens so far (None at first)."""
+
+    cross_attn: KeyValues
+    self_attn: KeyValues | None = None
+
+
+Cache = tuple[LayerCache, ...]
+
+
+class TokenTree(NamedTuple):
+    """Tokens that do not follow one another but continue the same text at several places, so that
+    one pass rates many continuations.
+
+    positions: (T,) where each token stands.
+    mask: (T, cached + T) bool, which tokens each sees: of those in the cache, then of the new.
+    """
+
+    positions: Tensor
+    mask: Tensor
+
+    @classmethod
+    def branches(cls, positions: Tensor, cached: int) -> "TokenTree":
+        """Each token sees the cached text before its own position, and itself."""
+        text = torch.arange(cached, device=positions.device) < positions[:, None]
+        own = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
+        return cls(positions, torch.cat([text, own], dim=1))
+
+
+def positions_of(
+    tokens: Tensor, cache: Cache, max_length: int, tree: TokenTree | None = None
+) -> Tensor:
+    """Where the tokens (rows, T) stand, behind those in the cache unless a tree says otherwise;
+    raises ValueError when they do not fit into `max_length` positions."""
+    if tree is None:
+        start = 0 if cache[0].self_attn is None else cache[0].self_attn.keys.shape[2]
+        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        stop = start + tokens.shape[1]
+    else:
+        positions, stop = tree.positions, int(tree.positions.max()) + 1
+    if stop > max_length:
+        raise ValueError(f"{stop} tokens, but the decoder has {max_length} positions")
+    return positions
+
+
+class DecoderOutput(NamedTuple):
+    """What one pass of the decoder gives.
+
+    logits: (rows, T, vocab_size); the row at position t rates the token at t + 1.
+    cache: to be passed in with the next tokens.
+    cross_attn_weights: for each layer (rows, heads, T, S) over the S image tokens, or None.
+    """
+
+    logits: Tensor
+    cache: Cache
+    cross_attn_weights: tuple[Tensor, ...] | None
+
+
+class MLP(nn.Module):
+    """Two linear layers with GPT-2's GELU (its tanh form) between them."""
+
+    def __init__(self, width: int, hidden_width: int):
+        super().__init__()
+        self.up = nn.Linear(width, hidden_width)
+        self.down = nn.Linear(hidden_width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """One decoder layer; each of its three parts has its own norm and residual."""
+
+    def __init__(
+        self, width: int, num_heads: int, context_width: int, hidden_width: int, dropout: float
+    ):
+        super().__init__()
+        self.self_attn_norm = nn.LayerNorm(width)
+        self.self_attn = MultiHeadAttention(width, num_heads)
+        self.cross_attn_norm = nn.LayerNorm(width)
+        self.cross_attn = MultiHeadAttention(width, num_heads, context_width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = MLP(width, hidden_width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        cache: LayerCache,
+        need_weights: bool = False,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, LayerCache, Tensor | None]:
+        """x (rows, T, width) -> the same shape, the longer cache, weights (rows, heads, T, S).
+
+        mask: see `TokenTree`; causal if not given.
+        """
+        normed = self.self_attn_norm(x)
+        words = self.self_attn.keys_values(normed)
+        if cache.self_attn is not None:
+            words = cache.self_attn.append(words)
+        attended, _ = self.self_attn(normed, words, is_causal=mask is None, mask=mask)
+        x = x + self.dropout(attended)
+        attended, weights = self.cross_attn(
+            self.cross_attn_norm(x), cache.cross_attn, need_weights=need_weights
+        )
+        x = x + self.dropout(attended)
+        x = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return x, cache._replace(self_attn=words), weights
+
+
+class TextDecoder(nn.Module):
+    """Tokens and an image's features in, logits for the next token out.
+
+    Args:
+        vocab_size, max_length: number of tokens known, and of positions.
+        width, num_layers, num_heads, mlp_ratio: size of the text side.
+        image_width: width of the image features.
+        project_image: bring the features to `width` with one shared linear layer before the
+            layers' own key and value projections (as VisionEncoderDecoderModel does).
+        dropout: after the embeddings, each attention and each MLP.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        max_length: int,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        image_width: int,
+        mlp_ratio: float = 4.0,
+        project_image: bool = False,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.max_length = max_length
+        self.token_embedding = nn.Embedding(vocab_size, width)
+        self.position_embedding = nn.Embedding(max_length, width)
+        self.image_projection = nn.Linear(image_width, width) if project_image else nn.Identity()
+        context_width = width if project_image else image_width
+        self.blocks = nn.ModuleList(
+            Block(width, num_heads, context_width, int(width * mlp_ratio), dropout)
+            for _ in range(num_layers)
+        )
+        self.final_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self._initialise(num_layers)
+
+    def look_at(self, image_features: Tensor) -> Cache:
+        """The cache before the first token: each layer's keys and values of the image.
+
+        image_features: (images, S, image_width). Done once per image, whatever the number of
+        captions, beams or tokens.
+        """
+        context = self.image_projection(image_features)
+        return tuple(LayerCache(block.cross_attn.keys_values(context)) for block in self.blocks)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: Cache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
+    ) -> DecoderOutput:
+        """Read more tokens.
+
+        Args:
+            tokens: (rows, T) ids that follow those in the cache. `rows` may be a multiple of
+                the number of images in the cache; rows of one image are consecutive.
+            cache: from `look_at`, or from the output of the tokens before.
+            need_weights: also return the cross-attention weights.
+            tree: how the tokens hang together, if they do not follow one another.
+
+        Raises ValueError when the tokens do not fit into `max_length` positions.
+        """
+        positions = positions_of(tokens, cache, self.max_length, tree)
+        mask = None if tree is None else tree.mask
+        x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
+        layers, weights = [], []
+        for block, layer in zip(self.blocks, cache, strict=True):
+            x, layer, layer_weights = block(x, layer, need_weights, mask)
+            layers.append(layer)
+            weights.append(layer_weights)
+        logits = F.linear(self.final_norm(x), self.token_embedding.weight)
+        return DecoderOutput(logits, tuple(layers), tuple(weights) if need_weights else None)
+
+    def _initialise(self, num_layers: int) -> None:
+        """GPT-2's: normal(0.02), and less for what is added onto the residual stream."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() == 2:
+                onto_residual = name.endswith(("output.weight", "down.weight"))
+                # three additions a block: self-attention, cross-attention, MLP
+                std = 0.02 * (3 * num_layers) ** -0.5 if onto_residual else 0.02
+                nn.init.normal_(parameter, std=std)

@@ -1,0 +1,108 @@
+"""Text decoders of transformers behind the interface of our `TextDecoder`, for captioners whose
+architecture is not ours: our search, maps and runners-up then work on them unchanged.
+
+Slower than ours: attention is never fused, since only the eager one gives weights, and the image's
+keys and values are copied for every hypothesis.
+"""
+
+import inspect
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+
+from model.network.attention import KeyValues
+from model.network.decoder import Cache, DecoderOutput, LayerCache, TokenTree, positions_of
+
+
+class TransformersDecoder(nn.Module):
+    """As `TextDecoder`, around a causal language model with cross-attention.
+
+    Args:
+        network: takes `encoder_hidden_states` and gives `cross_attentions`.
+        max_length: number of positions.
+        image_projection: what the image features go through first, if anything.
+    """
+
+    def __init__(
+        self, network: PreTrainedModel, max_length: int, image_projection: nn.Module | None = None
+    ):
+        super().__init__()
+        network.set_attn_implementation("eager")
+        self.network = network
+        self.max_length = max_length
+        self.image_projection = image_projection or nn.Identity()
+        accepted = inspect.signature(network.forward).parameters
+        # transformers renamed it in 5.24
+        self._cache_name = "cache" if "cache" in accepted else "past_key_values"
+        # RoBERTa's count from behind the padding's
+        roberta = network.config.model_type == "roberta"
+        self._first_position = network.config.pad_token_id + 1 if roberta else 0
+        # BLIP's reads in both directions unless each call says so
+        self._arguments = {"is_decoder": True} if "is_decoder" in accepted else {}
+
+    def look_at(self, image_features: Tensor) -> Cache:
+        """See `TextDecoder.look_at`. transformers projects the image while it reads a token, so
+        one is read and forgotten."""
+        context = self.image_projection(image_features)
+        both = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        any_token = torch.zeros(len(context), 1, dtype=torch.long, device=context.device)
+        self._read(any_token, context, both)
+        image = both.cross_attention_cache.layers
+        return tuple(LayerCache(KeyValues(layer.keys, layer.values)) for layer in image)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: Cache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
+    ) -> DecoderOutput:
+        """See `TextDecoder.forward`."""
+        positions_of(tokens, cache, self.max_length, tree)
+        rows, (images, _, seen, _) = len(tokens), cache[0].cross_attn.keys.shape
+        if rows % images:
+            raise ValueError(f"{rows} rows of tokens do not fit {images} images")
+        words, image = DynamicCache(), DynamicCache()
+        for number, layer in enumerate(cache):
+            image.update(
+                *(x.repeat_interleave(rows // images, 0) for x in layer.cross_attn), number
+            )
+            if layer.self_attn is not None:
+                words.update(*layer.self_attn, number)
+        # the image is in the cache already; this only says that there is one, and takes no memory
+        context = cache[0].cross_attn.keys.new_zeros(1).expand(rows, seen, 1)
+        both = EncoderDecoderCache(words, image)
+        output = self._read(tokens, context, both, need_weights, tree)
+        longer = tuple(
+            layer._replace(self_attn=KeyValues(read.keys, read.values))
+            for layer, read in zip(cache, words.layers, strict=True)
+        )
+        weights = tuple(output.cross_attentions) if need_weights else None
+        return DecoderOutput(output.logits, longer, weights)
+
+    def _read(
+        self,
+        tokens: Tensor,
+        context: Tensor,
+        both: EncoderDecoderCache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
+    ):
+        places = {}
+        if tree is not None:
+            hidden = torch.zeros(tree.mask.shape, dtype=context.dtype, device=context.device)
+            hidden.masked_fill_(~tree.mask, torch.finfo(context.dtype).min)
+            places = {
+                "position_ids": (tree.positions + self._first_position)[None],
+                "attention_mask": hidden.expand(len(tokens), 1, -1, -1),
+            }
+        return self.network(
+            input_ids=tokens,
+            encoder_hidden_states=context,
+            output_attentions=need_weights,
+            use_cache=True,
+            **{self._cache_name: both},
+            **self._arguments,
+            **places,
+        )
