@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint clean
+.PHONY: help run test quick lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -13,11 +13,16 @@ run: $(VENV)/.app-installed ## install what the app needs and start it
 test: $(VENV)/.dev-installed ## run the tests (ARGS="-k images" gives pytest options)
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.dev-installed ## check the style
+quick: $(VENV)/.dev-installed ## run the tests that take no browser, no training and no time
+	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+
+lint: $(VENV)/.dev-installed ## check the style and the types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 clean: ## remove the environment and all caches, but no training output
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .gradio
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .gradio
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a second run installs nothing, unless the requirements changed.

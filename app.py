@@ -13,14 +13,19 @@ import sys
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
 
-from gradio.route_utils import FnIndexInferError  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from model import CheckpointError  # noqa: E402
-from ui.page import CSS, build, theme  # noqa: E402
+from ui.gradio_internals import get_request_errors  # noqa: E402
+from ui.page import CSS, build, create_theme  # noqa: E402
 from ui.serving.captioners import Captioners  # noqa: E402
-from ui.serving.request_checks import refuse  # noqa: E402
-from ui.serving.service import check_upload_folder, finish, health, no_room  # noqa: E402
+from ui.serving.service import (  # noqa: E402
+    answer_health,
+    answer_os_error,
+    answer_unknown_request,
+    check_upload_folder,
+    make_shutdown_handler,
+)
 
 # a line for each request, among what gradio prints
 log = logging.getLogger("captionlens")
@@ -37,21 +42,19 @@ demo = build(captioners).queue(max_size=32)
 
 if __name__ == "__main__":
     demo.launch(
-        theme=theme(),
+        theme=create_theme(),
         css=CSS,
         max_file_size="100mb",  # a zip of photos may be that large; each photo in it may not
         state_session_capacity=500,  # visitors whose lesson or table is kept, half a megabyte each
         run_history=False,
         app_kwargs={
-            "routes": [Route("/health", health)],
+            "routes": [Route("/health", answer_health)],
             "exception_handlers": {
-                OSError: no_room,
-                FnIndexInferError: refuse,  # gradio raises these for what it does not have
-                KeyError: refuse,
-                TypeError: refuse,
+                OSError: answer_os_error,
+                **dict.fromkeys(get_request_errors(), answer_unknown_request),
             },
         },
         prevent_thread_lock=True,
     )
-    signal.signal(signal.SIGTERM, finish(demo))
+    signal.signal(signal.SIGTERM, make_shutdown_handler(demo))
     demo.block_thread()

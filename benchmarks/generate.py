@@ -58,13 +58,13 @@ def _measure(name: str, encoder: PretrainedConfig, decoder: PretrainedConfig) ->
     model, captioner = both(encoder, decoder)
     end = decoder.vocab_size - 1
     noise = [Image.effect_noise((224, 224), 40 + 9 * i).convert("RGB") for i in range(PHOTOS)]
-    pixels = captioner.pixel_values(noise)
+    pixels = captioner.network.pixel_values(noise)
     part = f"beside transformers, {name}; {PHOTOS} photos, {torch.get_num_threads()} threads"
 
     @torch.inference_mode()
     def ours(num_beams: int) -> list[list[int]]:
-        features = captioner.encoder(pixels)
-        captions = captioner.captions(features, num_beams=num_beams, max_length=LENGTH)
+        encoded = captioner.network.encode_pixel_values(pixels)
+        captions = captioner.captions(encoded, num_beams=num_beams, max_length=LENGTH)
         return [list(found[0].tokens) for found in captions]
 
     def theirs(num_beams: int) -> list[list[int]]:
@@ -72,12 +72,10 @@ def _measure(name: str, encoder: PretrainedConfig, decoder: PretrainedConfig) ->
         return [row[: row.index(end) + 1] if end in row else row for row in rows]
 
     def our_maps() -> None:
-        with torch.inference_mode():
-            features = captioner.encoder(pixels)
-        for row, found in zip(
-            features, captioner.captions(features, num_beams=1, max_length=LENGTH), strict=True
-        ):
-            captioner.explain(row, found[0], methods=["attention"]).heatmaps("attention")
+        encoded = captioner.network.encode_pixel_values(pixels)
+        captions = captioner.captions(encoded, num_beams=1, max_length=LENGTH)
+        for photo, caption in zip(encoded, captions, strict=True):
+            captioner.explain(photo, caption[0], methods=["attention"]).heatmaps("attention")
 
     def their_maps() -> None:
         model.generate(
@@ -86,7 +84,7 @@ def _measure(name: str, encoder: PretrainedConfig, decoder: PretrainedConfig) ->
 
     @torch.inference_mode()
     def encode() -> None:
-        captioner.encoder(pixels)
+        captioner.network.encoder(pixels)
 
     for what, num_beams in (("greedy", 1), ("five beams", 5)):
         same = sum(a == b for a, b in zip(ours(num_beams), theirs(num_beams), strict=True))

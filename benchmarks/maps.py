@@ -1,7 +1,7 @@
 """What the maps of a caption cost beside the caption: `python -m benchmarks.maps [PHOTO]`.
 
-Captioning begins with the photo. Where a method can, its maps begin with the photo's features,
-which captioning has computed already. The plain grey photo is encoded before the clock starts, once
+Captioning begins with the photo; the maps begin with the encoded photo, which captioning has made
+already. The plain grey photo is encoded before the clock starts, once
 for a captioner.
 """
 
@@ -19,18 +19,17 @@ from model.images import find_images, load_image
 def measure(photo: str | None = None) -> Iterator[Row]:
     captioner = load()
     image = load_image(photo or find_images("assets/examples")[0])
-    features = captioner.encode([image])[0]
-    caption = captioner.caption(features, num_beams=1)
+    encoded = captioner.encode([image])[0]
+    caption = captioner.caption(encoded, num_beams=1)
     part = f"maps of all words; {torch.get_num_threads()} threads"
 
     def greedy() -> object:
         return captioner.caption(image, num_beams=1)
 
     for method in METHODS:
-        start = image if METHODS[method].needs_photo else features
 
-        def maps(method: str = method, source=start) -> object:
-            return captioner.explain(source, caption, methods=[method]).heatmaps(method)
+        def maps(method: str = method) -> object:
+            return captioner.explain(encoded, caption, methods=[method]).heatmaps(method)
 
         rounds = 3 if method == "occlusion" else 9
         taken = in_turns({"caption": greedy, "maps": maps}, rounds)

@@ -27,17 +27,17 @@ def measure() -> Iterator[Row]:
     captioner = load()
     files = [jpeg(path) for path in find_images(EXAMPLES)]
     photos = [load_image(file) for file in files]
-    features = captioner.encode(photos[:1])
-    caption = captioner.caption(features[0])
+    encoded = captioner.encode(photos[:1])
+    caption = captioner.caption(encoded[0])
 
     part = f"one photo, from JPEG bytes; {threads}"
     steps = {
         "decode": lambda: load_image(files[0]),
-        "encode": lambda: captioner.encode(photos[:1]),
-        "generate, five beams": lambda: captioner.captions(features),
-        "maps of all words": lambda: captioner.explain(features[0], caption).heatmaps(),
-        "runners-up of all words": lambda: captioner.alternatives(features[0], caption),
-        "greedy instead": lambda: captioner.captions(features, num_beams=1),
+        "encode": lambda: captioner.network.encode(photos[:1]),
+        "generate, five beams": lambda: captioner.captions(encoded),
+        "maps of all words": lambda: captioner.explain(encoded[0], caption).heatmaps(),
+        "runners-up of all words": lambda: captioner.alternatives(encoded[0], caption),
+        "greedy instead": lambda: captioner.captions(encoded, num_beams=1),
     }
     taken = in_turns(steps)
     whole = sum(taken[name] for name in list(steps)[:4])
@@ -64,7 +64,7 @@ def measure() -> Iterator[Row]:
     part = f"a greedy caption by its length; {threads}"
     works = {
         f"{length} tokens": lambda length=length: captioner.captions(
-            features, num_beams=1, min_length=length, max_length=length
+            encoded, num_beams=1, min_length=length, max_length=length
         )
         for length in LENGTHS
     }
@@ -77,7 +77,7 @@ def measure() -> Iterator[Row]:
         yield Row(part, what, 1e3 * seconds, "ms a token", seconds / each[first], first)
 
     part = f"the encoder, 8 photos at a time; {threads}"
-    pixels = captioner.pixel_values((photos * 2)[:8])
+    pixels = captioner.network.pixel_values((photos * 2)[:8])
     works = {"encoder": lambda: encode(captioner, pixels), "product": product(torch.float32)}
     taken = in_turns(works)
     rate = operations(works["encoder"]) / taken["encoder"]
@@ -95,7 +95,7 @@ def measure() -> Iterator[Row]:
 
 @torch.inference_mode()
 def encode(captioner, pixels: torch.Tensor) -> torch.Tensor:
-    return captioner.encoder(pixels)
+    return captioner.network.encoder(pixels)
 
 
 def jpeg(path) -> bytes:

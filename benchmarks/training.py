@@ -10,6 +10,7 @@ large matrices, measured in the same turns.
 import io
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -17,30 +18,30 @@ from benchmarks.machine import PRODUCT, operations, product
 from benchmarks.timing import Row, in_turns, show
 from model import load
 from model.images import load_image
-from training.data.dataset import collate, encode_caption
-from training.draw import draw_scene, splits
+from training.data.dataset import collate, encode_caption, get_view_index
+from training.data.shapes import draw_scene, list_scenes
 from training.loop.learner import Learner
-from training.loop.trainable_parameters import choose_parts, parameter_groups
-from training.options import parse
+from training.loop.trainable_parameters import freeze_other_parts, group_parameters
+from training.settings import TrainingSettings
 
 PHOTOS = 32
 CAPTIONS = 5
 ROUNDS = 5
 CACHED = "decoder; features cached"
 WAYS = {
-    CACHED: [],
-    "LoRA on the decoder; features cached": ["--tune", "lora"],
-    "decoder; encoder run each time": [],
-    "and the last 4 encoder blocks": ["--encoder-rate", "1e-5", "--encoder-blocks", "4"],
-    "and the whole encoder": ["--encoder-rate", "1e-5"],
-    "the same, half of the patches": ["--encoder-rate", "1e-5", "--patch-dropout", "0.5"],
+    CACHED: {},
+    "LoRA on the decoder; features cached": {"tune": "lora"},
+    "decoder; encoder run each time": {},
+    "and the last 4 encoder blocks": {"encoder_rate": 1e-5, "encoder_blocks": 4},
+    "and the whole encoder": {"encoder_rate": 1e-5},
+    "the same, half of the patches": {"encoder_rate": 1e-5, "patch_dropout": 0.5},
 }
 
 
 def jpegs() -> tuple[list[bytes], list[str]]:
     """Drawn photos of a usual size, and a caption for each."""
     files, captions = [], []
-    for number, scene in enumerate(splits(0)["train"][:PHOTOS]):
+    for number, scene in enumerate(list_scenes(0)["train"][:PHOTOS]):
         file = io.BytesIO()
         draw_scene(scene, random.Random(number)).resize((500, 375)).save(file, "JPEG")
         files.append(file.getvalue())
@@ -48,25 +49,38 @@ def jpegs() -> tuple[list[bytes], list[str]]:
     return files, captions
 
 
-def step(options: list[str], cached: bool) -> Callable[[], None]:
+def step(options: dict[str, Any], cached: bool) -> Callable[[], None]:
     """A training step of the shipped captioner, with an optimizer of its own."""
-    settings = parse(["--data", "-", "--output", "-", *options])
+    settings = TrainingSettings(data="-", output="-", **options)
     captioner = load()
-    choose_parts(captioner, settings)
-    captioner.encoder.patch_dropout = settings.patch_dropout
-    learner = Learner(captioner, settings.label_smoothing)
-    optimizer = torch.optim.AdamW(parameter_groups(learner, settings))
+    freeze_other_parts(
+        captioner.network,
+        settings.tune,
+        settings.lora_rank,
+        train_encoder=settings.encoder_rate > 0,
+        encoder_blocks=settings.encoder_blocks,
+    )
+    captioner.network.encoder.patch_dropout = settings.patch_dropout
+    learner = Learner(captioner.network, settings.label_smoothing)
+    optimizer = torch.optim.AdamW(
+        group_parameters(learner, settings.rate, settings.encoder_rate, settings.weight_decay)
+    )
     files, captions = jpegs()
-    features = captioner.encode(files).half() if cached else None
+    features = captioner.network.encode(files).half() if cached else None
     learner.train()
 
     def once() -> None:
         examples = []
         for i, (file, caption) in enumerate(zip(files, captions, strict=True)):
-            tokens = encode_caption(caption, captioner.tokenizer, captioner.config.max_length)
-            example = {"image": 2 * i, "captions": [tokens] * CAPTIONS}
+            tokens = encode_caption(
+                caption, captioner.network.tokenizer, captioner.network.config.max_length
+            )
+            example = {
+                "view_index": get_view_index(i, mirror=False),
+                "captions": [tokens] * CAPTIONS,
+            }
             if features is None:
-                example["pixel_values"] = captioner.pixel_values([load_image(file)])[0]
+                example["pixel_values"] = captioner.network.pixel_values([load_image(file)])[0]
             else:
                 example["image_features"] = features[i].float()
             examples.append(example)

@@ -13,7 +13,7 @@ from model.explain.explanation import Explanation
 from model.explain.methods import CrossAttention
 from model.loading import load
 from model.search.caption import Caption
-from model.search.generation import DecodingOptions
+from model.search.options import DecodingOptions
 
 __all__ = [
     "Caption",

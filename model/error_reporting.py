@@ -19,7 +19,9 @@ def is_debugging() -> bool:
 
 def print_error(error: BaseException | str) -> None:
     """Print an error for the user as one line on standard error; of data, each line of the message
-    is one, as there may be much to mend."""
+    is one, as there may be much to mend. The trace comes first if the user asked for it."""
+    if is_debugging() and isinstance(error, BaseException):
+        traceback.print_exception(error)
     text = str(error) or type(error).__name__
     lines = text.splitlines() if isinstance(error, DataError) else [text]
     for line in lines:
@@ -44,8 +46,6 @@ def report_errors(main: Callable[..., int]) -> Callable[..., int]:
         except KeyboardInterrupt:
             return INTERRUPTED
         except (CaptionLensError, OSError) as error:
-            if is_debugging():
-                traceback.print_exc()
             print_error(error)
             return 1
         except Exception:

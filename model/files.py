@@ -30,7 +30,12 @@ def walk_folders(
     yield from _walk(Path(folder), depth, on_error, ())
 
 
-def _walk(folder, depth, on_error, parents: tuple[tuple[int, int], ...]):
+def _walk(
+    folder: Path,
+    depth: int | None,
+    on_error: Callable[[OSError], None],
+    parents: tuple[tuple[int, int], ...],
+) -> Iterator[tuple[Path, list[str]]]:
     try:
         status = folder.stat()
         with os.scandir(folder) as entries:  # which asks the disk once, however many files
@@ -49,7 +54,7 @@ def _walk(folder, depth, on_error, parents: tuple[tuple[int, int], ...]):
         yield from _walk(folder / name, below, on_error, (*parents, identity))
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     # a link to itself makes the entry's own is_dir raise
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
@@ -106,9 +111,10 @@ def find_similar(path: str | Path) -> Path | None:
     similar = Path(Path(name).anchor)
     *folders, last = Path(name).parts[bool(similar.anchor) :] or [""]
     for folder in folders:
-        similar = _most_similar(similar, folder, is_last=False)
-        if similar is None:
+        below = _most_similar(similar, folder, is_last=False)
+        if below is None:
             return None
+        similar = below
     return _most_similar(similar, last, is_last=True)
 
 

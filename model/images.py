@@ -11,12 +11,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import pillow_heif
 import torch
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from model.errors import ImageError
 from model.files import LFS_POINTER, is_lfs_pointer, suggest_similar, walk_files
@@ -71,11 +71,24 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+# What `load_image` takes: a path, a file's bytes, an open file, a picture or its numbers.
+ImageSource = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryIO
+    | Image.Image
+    | np.ndarray
+    | torch.Tensor
+)
+
 # Pillow warns of broken EXIF and of sizes that we allow. Users get the photo or an `ImageError`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def load_image(source: Any) -> Image.Image:
+def load_image(source: ImageSource) -> Image.Image:
     """An upright 8-bit RGB image in sRGB; transparent parts are white, an animation is its first
     frame, and a very large image comes at a half, a third, ... of its size (see `ENOUGH`).
 
@@ -95,7 +108,7 @@ def load_image(source: Any) -> Image.Image:
             if max(image.size) > MAX_SIDE:
                 raise ImageError(f"more than {MAX_SIDE:,} pixels long; cut it into parts")
             slow = any(decoder in Image.DECODERS for decoder, *_ in getattr(image, "tile", ()))
-            limit = MAX_PIXELS_SLOW if slow else HUNGRY.get(image.format, MAX_PIXELS)
+            limit = MAX_PIXELS_SLOW if slow else HUNGRY.get(image.format or "", MAX_PIXELS)
             if image.width * image.height > limit:
                 raise ImageError(
                     f"more than {limit:,} pixels, too many for the format {image.format}; "
@@ -147,7 +160,7 @@ def find_images(
 
 
 @contextmanager
-def _opened(source: Any) -> Iterator[Image.Image]:
+def _opened(source: ImageSource) -> Iterator[Image.Image]:
     """The source as a PIL image whose pixels need not be decoded yet."""
     if isinstance(source, Image.Image):
         yield source
@@ -167,7 +180,8 @@ def _opened(source: Any) -> Iterator[Image.Image]:
             advice = "give an image file"
             if isinstance(error, FileNotFoundError):
                 is_link = os.path.islink(source)
-                advice = "the link leads nowhere" if is_link else suggest_similar(source) or advice
+                similar = suggest_similar(str(source))
+                advice = "the link leads nowhere" if is_link else similar or advice
             raise ImageError(f"cannot be opened ({reason}); {advice}") from error
         with file:
             yield _open(file)
@@ -180,7 +194,7 @@ def _opened(source: Any) -> Iterator[Image.Image]:
         )
 
 
-def _why_unreadable(path: str | os.PathLike) -> str | None:
+def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
     """Why a folder cannot be read, which opening it as a file does not tell."""
     if os.path.isdir(path):
         try:
@@ -193,18 +207,15 @@ def _why_unreadable(path: str | os.PathLike) -> str | None:
 def _image_of_array(array: np.ndarray, channels_first: bool) -> Image.Image:
     """An array as an image; `channels_first` decides where the first side and the last could both
     be channels."""
-    shape = array.shape
+    shape, is_photo = array.shape, array.ndim == 2
     if array.ndim == 3:
         is_first, is_last = shape[0] in (1, 3, 4), shape[2] in (1, 3, 4)
         if is_first and (channels_first or not is_last):
             array = array.transpose(1, 2, 0)
-        elif not is_last:
-            array = None
-        if array is not None and array.shape[2] == 1:
+        if array.shape[2] == 1:
             array = array[..., 0]
-    elif array.ndim != 2:
-        array = None
-    if array is None or 0 in shape:
+        is_photo = is_first or is_last
+    if not is_photo or 0 in shape:
         raise ImageError(
             f"an array {shape}; give one photo, (height, width, 3), (3, height, width) or "
             "(height, width)"
@@ -278,18 +289,19 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise ImageError("no pixels in it; give another image")
     file, raw_mode = getattr(image, "fp", None), _raw_mode(image)
-    if image.format == "TIFF" and raw_mode == "R" and 16 in image.tag_v2.get(BITS, ()):
+    bits = getattr(image, "tag_v2", {}).get(BITS, ())
+    if image.format == "TIFF" and raw_mode == "R" and 16 in bits:
         raise ImageError(PLANES)  # Pillow would take them for numbers of 8 bits
     image.load()  # TIFF turns itself while it loads, and PNG may have its EXIF at the end
     try:
-        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken EXIF, which must not cost the user the photo
         turn = None
     beside = dict(image.info)
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
         beside.pop("transparency", None)  # a grey of the deep scale
-    if raw_mode in OTHER_BYTES:
+    if isinstance(image, ImageFile.ImageFile) and raw_mode in OTHER_BYTES:
         image = _brighten(image, file, raw_mode)
     if image.has_transparency_data and image.mode != "RGBA":
         image = image.convert("RGBA")  # now, while a colour that means "transparent" is that colour
@@ -316,9 +328,8 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     try:
         found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        return ImageCms.profileToProfile(
-            image, found, ImageCms.createProfile("sRGB"), outputMode=mode
-        )
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, found, srgb, outputMode=mode) or image
     except (ImageCms.PyCMSError, OSError):
         return image
 
@@ -332,8 +343,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
             return Image.fromarray(_to_bytes(np.asarray(_reduced(image.convert("I"))), white))
     # Nothing says what white is in other files: it is their largest value.
     values = np.nan_to_num(np.asarray(_reduced(image), np.float32))
-    white = max(float(values.max()), 1e-6)
-    return Image.fromarray((values.clip(0, white) / white * 255).round().astype(np.uint8))
+    largest = max(float(values.max()), 1e-6)
+    return Image.fromarray((values.clip(0, largest) / largest * 255).round().astype(np.uint8))
 
 
 def _declared_white(image: Image.Image) -> int:
@@ -365,25 +376,27 @@ def _to_bytes(values: np.ndarray, white: int) -> np.ndarray:
 
 def _raw_mode(image: Image.Image) -> str:
     """How Pillow will read the pixels of a file that it has opened; "" if they are there."""
-    args = image.tile[0].args if getattr(image, "tile", None) else ""
+    args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     raw_mode = args[0] if isinstance(args, tuple) and args else args
     return raw_mode if isinstance(raw_mode, str) else ""
 
 
-def _brighten(image: Image.Image, file: BinaryIO, raw_mode: str) -> Image.Image:
+def _brighten(image: ImageFile.ImageFile, file: BinaryIO | None, raw_mode: str) -> Image.Image:
     """Colours of 16 bits that use 14 of them or fewer: of each Pillow has read the upper byte,
     which leaves them nearly black. The lower byte is read as if the bytes' order were the other.
     """
-    if max(highest for _, highest in image.getextrema()[:3]) >= 64:
+    extrema = cast(tuple[tuple[int, int], ...], image.getextrema())  # a pair for each colour
+    if max(highest for _, highest in extrema[:3]) >= 64:
         return image
     if getattr(image, "tag_v2", {}).get(ExifTags.Base.PlanarConfiguration) == 2:
         raise ImageError(PLANES)
-    again = Image.open(image.filename if file.closed else file, formats=[image.format])
+    source = image.filename if file is None or file.closed else file
+    again = Image.open(source, formats=FORMATS)
     again.tile = [
         tile._replace(
             args=OTHER_BYTES[raw_mode]
             if isinstance(tile.args, str)
-            else (OTHER_BYTES[raw_mode], *tile.args[1:])
+            else (OTHER_BYTES[raw_mode], *(tile.args or ())[1:])
         )
         for tile in again.tile
     ]
@@ -399,7 +412,8 @@ def _brighten(image: Image.Image, file: BinaryIO, raw_mode: str) -> Image.Image:
     return Image.fromarray(np.concatenate(parts, axis=2))
 
 
-def _named(source: Any, problem: str) -> ImageError:
+def _named(source: object, problem: str) -> ImageError:
+    name: object
     if isinstance(source, str | os.PathLike):
         name = str(source)
     else:
@@ -412,12 +426,12 @@ def _named(source: Any, problem: str) -> ImageError:
 def fit(photo: Image.Image, side: int) -> Image.Image:
     """The photo with its longer side at `side` pixels; the other keeps at least one."""
     longer = max(photo.size)
-    size = tuple(max(1, round(length * side / longer)) for length in photo.size)
+    width, height = (max(1, round(length * side / longer)) for length in photo.size)
     # what is much larger is first reduced by a whole number: half the time
-    return photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=1.2)
+    return photo.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=1.2)
 
 
-def thinned(photo: Image.Image, size: tuple[int, int], resample: int) -> Image.Image:
+def thin_photo(photo: Image.Image, size: tuple[int, int], resample: int) -> Image.Image:
     """A photo at `size` (width, height), if it has at least four times as much on each side; else
     as it is. Reducing it by a whole number first takes a third of the time that resizing does."""
     if photo.width < 4 * size[0] or photo.height < 4 * size[1]:

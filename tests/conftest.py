@@ -11,11 +11,9 @@ import shutil  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from tests.support.tiny import draw_photo, tiny_captioner  # noqa: E402
+from tests.support.flickr import write_flickr8k  # noqa: E402
+from tests.support.tiny import tiny_captioner  # noqa: E402
 from tools.browser import CHROMIUM, FLAGS  # noqa: E402
-
-NAMES = [f"{i}.jpg" for i in range(6)]
-COLOURS = [(i * 50, 255 - i * 50, 90) for i in range(6)]
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +40,8 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def flickr(tmp_path):
-    """The corpus's own layout: four train photos and two dev photos, two captions each."""
-    (tmp_path / "images").mkdir()
-    for name, colour in zip(NAMES, COLOURS, strict=True):
-        draw_photo(60, 60, colour).save(tmp_path / "images" / name)
-    lines = [f"{n}#{k}\ta dog number {n[0]} runs left {k} ." for n in NAMES for k in (0, 1)]
-    (tmp_path / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")
-    (tmp_path / "Flickr_8k.trainImages.txt").write_text("\n".join(NAMES[:4]) + "\n")
-    (tmp_path / "Flickr_8k.devImages.txt").write_text("\n".join(NAMES[4:]))
+    """A folder of captioned photos, as `write_flickr8k` writes it."""
+    write_flickr8k(tmp_path)
     return tmp_path
 
 
@@ -58,7 +50,7 @@ def start(tmp_path):
     """A captioner to start from."""
     captioner = tiny_captioner(seed=1)
     with torch.no_grad():  # milder than a random captioner for tests of decoding
-        for p in captioner.decoder.parameters():
+        for p in captioner.network.decoder.parameters():
             if p.dim() == 2:
                 p.div_(6)
     captioner.save_pretrained(tmp_path / "start", torch.float32)

@@ -1,11 +1,12 @@
-"""Average captioners of one family: `python -m training.average A B --output DIR`.
+"""Average the weights of captioners: `python -m training.average A B --output DIR`.
 
-The weights of runs that went on from one checkpoint lie close enough to be averaged, and the mean
-is often better than each (Wortsman et al. 2022, "Model soups"). Captioning costs no more for it.
+Runs that continued from one checkpoint have weights close enough to be averaged, and the mean is
+often better than each (Wortsman et al. 2022, "Model soups"). Captioning costs no more for it.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,47 +18,60 @@ from model.errors import CheckpointError, OptionError
 from model.output_path import check_output_folder
 
 
-def average(captioners: list[Captioner], shares: list[float]) -> Captioner:
-    """The first captioner with the mean of all weights, each captioner counted by its share.
-
-    Raises CheckpointError when they are not of one make: other sizes or another tokenizer.
-    """
+def check_compatible(captioners: Sequence[Captioner]) -> None:
+    """Raise CheckpointError for captioners of other sizes or with another tokenizer."""
     first = captioners[0]
+    config, tokenizer = first.network.config, first.network.tokenizer.tokenizer.to_str()
     for other in captioners[1:]:
-        same = replace(other.config, decoding=first.config.decoding, dropout=first.config.dropout)
-        words = first.tokenizer.tokenizer.to_str()
-        if same != first.config or other.tokenizer.tokenizer.to_str() != words:
+        other_config = replace(
+            other.network.config, decoding=config.decoding, dropout=config.dropout
+        )
+        other_tokenizer = other.network.tokenizer.tokenizer.to_str()
+        if other_config != config or other_tokenizer != tokenizer:
             raise CheckpointError(
-                f"{other.name}: not of the same make as {first.name}; only runs that went on from "
-                "one checkpoint can be averaged"
+                f"{other.name}: not of the same make as {first.name}; only runs that continued "
+                "from one checkpoint can be averaged"
             )
-    states = [captioner.state_dict() for captioner in captioners]
+
+
+@torch.no_grad()
+def average_captioners(captioners: Sequence[Captioner], shares: Sequence[float]) -> Captioner:
+    """A captioner with the mean of the weights, each captioner counted by its share.
+
+    The network of the first one is changed and returned.
+
+    Raises CheckpointError when they do not fit each other.
+    """
+    check_compatible(captioners)
+    states = [captioner.network.state_dict() for captioner in captioners]
     total = sum(shares)
     mean = {
         name: sum(share / total * state[name] for share, state in zip(shares, states, strict=True))
         for name in states[0]
     }
-    first.load_state_dict(mean)
-    first.familiarity = None  # of its encoder before
-    return first
+    first = captioners[0]
+    first.network.load_state_dict(mean)
+    return Captioner(first.network, name=first.name, family=first.family)
 
 
 @report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.average",
-        description="Average the weights of captioners that went on from one checkpoint.",
+        description="Average the weights of captioners that continued from one checkpoint.",
     )
-    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="captioner, a folder or hub id"
+    )
     parser.add_argument(
         "--shares",
         type=float,
         nargs="+",
         metavar="N",
-        help="how much each counts; evenly if not given",
+        help="weight of each captioner in the mean (default: equal)",
     )
     parser.add_argument(
-        "--output", required=True, metavar="DIR", help="folder of the new captioner"
+        "--output", required=True, metavar="DIR", help="folder to write the captioner to"
     )
     settings = parser.parse_args(arguments)
     shares = settings.shares or [1.0] * len(settings.checkpoints)
@@ -66,10 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     if min(shares) < 0 or sum(shares) <= 0:
         raise OptionError("shares must be 0 or more, and not all 0")
     check_output_folder(settings.output)
-    with torch.no_grad():
-        average([load(name) for name in settings.checkpoints], shares).save_pretrained(
-            Path(settings.output)
-        )
+    captioners = [load(name) for name in settings.checkpoints]
+    average_captioners(captioners, shares).save_pretrained(Path(settings.output))
     print(f"the mean of {len(shares)} captioners is in {settings.output}")
     return 0
 

@@ -1,4 +1,4 @@
-"""How often our tokenizer and the Java one it stands for agree: identical words, identical scores.
+"""Compare our word tokenizer with the Java one that it replaces: identical words, identical scores.
 
 `python -m training.compare_tokenizers --data DIR --split dev` (needs Java).
 """
@@ -10,9 +10,12 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from model.error_reporting import report_errors
 from model.errors import DataError
-from training.data import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, read_split
+from training.data import read_split
 from training.data.ptb_tokenizer import tokenize
-from training.evaluation.metrics import java_works
+from training.evaluation.metrics import can_run_java
+from training.options import HelpFormatter, add_data_options, add_split_option
+
+MAX_SHOWN = 10  # captions that differ
 
 
 @report_errors
@@ -20,24 +23,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.compare_tokenizers",
         description="Count the captions that our tokenizer and Java's split into the same words.",
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--data", required=True, help=DATA_HELP)
-    parser.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
-    parser.add_argument("--split", default="dev", choices=SPLITS)
+    add_data_options(parser)
+    add_split_option(parser)
     settings = parser.parse_args(arguments)
-    if not java_works():
+    if not can_run_java():
         raise DataError("no working java found; install one (Debian: default-jre-headless)")
     items = read_split(settings.data, settings.split, settings.format)
     captions = {item.name: [{"caption": caption} for caption in item.captions] for item in items}
-    theirs = PTBTokenizer().tokenize(captions)
-    pairs = [
-        (caption, " ".join(tokenize(caption)), java)
+    java_words = PTBTokenizer().tokenize(captions)
+    comparisons = [
+        (caption, " ".join(tokenize(caption)), java.strip())
         for item in items
-        for caption, java in zip(item.captions, theirs[item.name], strict=True)
+        for caption, java in zip(item.captions, java_words[item.name], strict=True)
     ]
-    different = [pair for pair in pairs if pair[1] != pair[2].strip()]
-    print(f"{len(pairs) - len(different)} of {len(pairs)} captions have identical words")
-    for caption, ours, java in different[:10]:
+    different = [(caption, ours, java) for caption, ours, java in comparisons if ours != java]
+    num_equal = len(comparisons) - len(different)
+    print(f"{num_equal} of {len(comparisons)} captions have identical words")
+    for caption, ours, java in different[:MAX_SHOWN]:
         print(f"  {caption}\n    ours {ours}\n    java {java}")
     return 0
 

@@ -1,7 +1,7 @@
-"""Teach a captioner which photos are like those it learned from:
+"""Let a captioner recognise photos that are unlike its training photos:
 `python -m training.familiarity --data DIR --checkpoint FOLDER`.
 
-To be run again whenever the weights in the folder are replaced: the encoder's features change.
+Run it again whenever the weights in the folder are replaced: the encoder's features change.
 """
 
 import argparse
@@ -12,52 +12,63 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model import Captioner, load
+from model import load
 from model.captioner import default_device
 from model.error_reporting import report_errors
 from model.errors import DataError
-from model.explain.familiarity import FAMILIARITY, Familiarity, pooled
+from model.explain.familiarity import FAMILIARITY, Familiarity, pool_features
+from model.network.network import Network
 from model.output_path import check_output_file
-from training.data import DATA_HELP, FORMAT_HELP, FORMATS, CaptionedImage, read_split
+from training.data import CaptionedImage, read_split
+from training.options import add_data_options
 
-SHARE = 0.01  # of the dev photos that are to be called unlike the training photos
+UNFAMILIAR_SHARE = 0.01  # of the dev photos that count as unlike the training photos
+BATCH_SIZE = 16  # photos
 
 
-def pooled_features(
-    captioner: Captioner, items: list[CaptionedImage], name: str, batch_size: int = 16
-) -> Tensor:
-    """The pooled features (photos, width) of photos on disk; `name` is shown while it goes on."""
-    starts = tqdm(range(0, len(items), batch_size), f"encoding {name} photos")
-    batches = ([item.path for item in items[start : start + batch_size]] for start in starts)
-    return torch.cat([pooled(captioner.encode(batch)).cpu() for batch in batches])
+def compute_pooled_features(network: Network, items: list[CaptionedImage], split: str) -> Tensor:
+    """The pooled features (photos, width) of photos; `split` is shown beside the progress."""
+    batches = []
+    for start in tqdm(range(0, len(items), BATCH_SIZE), f"encoding {split} photos"):
+        paths = [item.path for item in items[start : start + BATCH_SIZE]]
+        batches.append(pool_features(network.encode(paths)).cpu())
+    return torch.cat(batches)
 
 
 @report_errors
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m training.familiarity",
-        description="Let a checkpoint tell which photos are unlike those that it learned from.",
+        description="Let a captioner recognise photos that are unlike its training photos.",
     )
-    add = parser.add_argument
-    add("--data", required=True, help=DATA_HELP)
-    add("--format", choices=FORMATS, help=FORMAT_HELP)
-    add("--checkpoint", required=True, metavar="FOLDER", help=f"{FAMILIARITY} is written here")
+    add_data_options(parser)
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="FOLDER",
+        help=f"captioner; {FAMILIARITY} is written to its folder",
+    )
     settings = parser.parse_args(arguments)
     folder = Path(settings.checkpoint)
-    captioner = load(folder).to(default_device())
+    network = load(folder).to(default_device()).network
     check_output_file(folder / FAMILIARITY)
-    splits = {name: read_split(settings.data, name, settings.format) for name in ("train", "dev")}
-    if not captioner.encoder.num_prefix_tokens:  # SigLIP
-        raise DataError(f"{folder}: its image encoder has no class token to tell photos by")
-    features = {n: pooled_features(captioner, items, n) for n, items in splits.items()}
-    familiarity = Familiarity.fit(**features, share=SHARE)
+    photos = {
+        split: read_split(settings.data, split, settings.format) for split in ("train", "dev")
+    }
+    if not network.encoder.num_prefix_tokens:  # SigLIP
+        raise DataError(f"{folder}: its image encoder has no class token to compare photos by")
+    features = {
+        split: compute_pooled_features(network, items, split) for split, items in photos.items()
+    }
+    familiarity = Familiarity.fit(features["train"], features["dev"], share=UNFAMILIAR_SHARE)
     familiarity.save(folder)
-    distances = familiarity.distances(features["dev"])
-    above = int((distances > familiarity.threshold).sum())
+    distances = familiarity.compute_distances(features["dev"])
+    num_unfamiliar = int((distances > familiarity.threshold).sum())
     print(
-        f"{above} of {len(distances)} dev photos lie farther than {familiarity.threshold:.1f} from "
-        f"the mean of {len(features['train'])} train photos (median {distances.median():.1f}, "
-        f"farthest {distances.max():.1f}); {folder / FAMILIARITY} is written"
+        f"{num_unfamiliar} of {len(distances)} dev photos are farther than "
+        f"{familiarity.threshold:.1f} from the mean of {len(features['train'])} train photos "
+        f"(median {distances.median():.1f}, maximum {distances.max():.1f}); "
+        f"{folder / FAMILIARITY} is written"
     )
     return 0
 

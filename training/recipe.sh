@@ -2,13 +2,13 @@
 # The shipped checkpoint, from the pretrained encoder on: `bash training/recipe.sh DIR [FOLDER]`.
 #
 # DIR holds Flickr8k; the runs go to FOLDER (runs/recipe), the captioner to FOLDER/shipped. It takes
-# about eight hours on two CPU cores. Interrupted, the same command goes on where it stopped.
-# ENCODER and SEED in the environment change what it begins with. RESULTS.md has what each run gave.
+# about eight hours on two CPU cores. After an interruption, the same command resumes.
+# ENCODER and SEED in the environment change the encoder and the first seed. RESULTS.md has what each run gave.
 set -euo pipefail
 data=${1:?"usage: bash training/recipe.sh DIR [FOLDER]"} to=${2:-runs/recipe}
 encoder=${ENCODER:-facebook/dinov2-small} seed=${SEED:-0}
 
-train() { # NAME, then what `training.train` is told; each run has a seed of its own
+train() { # NAME, then options of training.train; each run has a seed of its own
     python -m training.train --data "$data" --output "$to/$1" --seed "$seed" --patience 99 "${@:2}"
     seed=$((seed + 1))
 }

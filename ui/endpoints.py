@@ -1,28 +1,37 @@
-"""What programs may ask the page for, by name: `/caption` and `/explain`; `/caption_many` is
-with its tab."""
+"""What programs may ask the page for, by name: `/caption`, `/explain` and `/caption_many`."""
 
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from model.explain.methods import DEFAULT_METHOD, METHODS, check_method
-from model.output.records import explanation_record
-from ui.actions import MAX_BEAMS, TURNS, chosen, one_line
-from ui.errors import complaint
-from ui.serving.batching import BATCH, Together
-from ui.serving.cancellation import still_wanted, visitor
+from model.explain.methods import DEFAULT_METHOD, get_method
+from model.output.records import make_explanation_record
+from ui.errors import user_error
+from ui.serving.batching import BATCH_SIZE, CaptionBatcher
+from ui.serving.cancellation import check_still_waiting, current_visitor
 from ui.serving.captioners import Captioners
 from ui.serving.gpu import IS_ZERO_GPU
-from ui.serving.requests import answers
-from ui.uploads.photos import photo_input
+from ui.serving.requests import MODEL_EVENT, request_handler
+from ui.tabs import many
+from ui.tabs.inputs import MAX_BEAMS
+from ui.uploads.photos import create_photo_input
+
+NO_PHOTO = "Give a photo."
 
 
 def add_endpoints(captioners: Captioners) -> None:
     """Add the endpoints to the page that is being built."""
-    together = Together()
+    with gr.Row(visible=False):
+        _add_caption(captioners)
+        _add_explain(captioners)
+    many.add_endpoint(captioners)
 
-    @answers(captioners, in_turn=IS_ZERO_GPU)
+
+def _add_caption(captioners: Captioners) -> None:
+    batcher = CaptionBatcher()
+
+    @request_handler(captioners, on_cores=IS_ZERO_GPU)
     def caption(photo: Image.Image | None, num_beams: float = 0, model: str = "") -> str:
         """Caption a photo.
 
@@ -32,15 +41,29 @@ def add_endpoints(captioners: Captioners) -> None:
             model: the captioner; the first one offered if empty.
         """
         if photo is None:
-            raise complaint("Give a photo.")
-        captioner = chosen(captioners, model)
-        with one_line():
-            options = {"num_beams": int(num_beams)} if num_beams else {}
-            if IS_ZERO_GPU:  # each request has a process of its own there
-                return captioner.caption(photo, **options).text
-            return together.caption(captioner, photo, visitor(), **options).text
+            raise user_error(NO_PHOTO)
+        captioner = captioners.get(model)
+        options = {"num_beams": int(num_beams)} if num_beams else {}
+        if IS_ZERO_GPU:  # each request has a process of its own there
+            return captioner.caption(photo, **options).text
+        return batcher.caption(captioner, photo, current_visitor(), **options).text
 
-    @answers(captioners)
+    inputs = [
+        create_photo_input(),
+        gr.Number(0, minimum=0, maximum=MAX_BEAMS, label="num_beams"),
+        gr.Textbox("", label="model"),
+    ]
+    gr.Button().click(
+        caption,
+        inputs,
+        gr.Textbox(),
+        api_name="caption",
+        concurrency_limit=2 * BATCH_SIZE,  # while one batch is written, the next one gathers
+    )
+
+
+def _add_explain(captioners: Captioners) -> None:
+    @request_handler(captioners)
     def explain(
         photo: Image.Image | None, text: str = "", method: str = DEFAULT_METHOD, model: str = ""
     ) -> dict[str, Any]:
@@ -54,29 +77,21 @@ def add_endpoints(captioners: Captioners) -> None:
             model: the captioner; the first one offered if empty.
         """
         if photo is None:
-            raise complaint("Give a photo.")
-        captioner = chosen(captioners, model)
-        with one_line():
-            check_method(method)
-            # encoded once for the caption and its maps, where the method allows
-            image = photo if METHODS[method].needs_photo else captioner.encode([photo])[0]
-            said = text.strip() or captioner.caption(image, on_step=still_wanted)
-            explanation = captioner.explain(image, said, methods=[method], on_step=still_wanted)
-            maps = explanation.heatmaps(method)
-        about = {"text": explanation.text, "method": method, "checkpoint": captioner.name}
-        return explanation_record(explanation, maps, about)
-
-    with gr.Row(visible=False):
-        photo = photo_input()
-        num_beams = gr.Number(0, minimum=0, maximum=MAX_BEAMS, label="num_beams")
-        text = gr.Textbox("", label="text")
-        method, model = gr.Textbox(DEFAULT_METHOD, label="method"), gr.Textbox("", label="model")
-        button = gr.Button()
-        button.click(
-            caption,
-            [photo, num_beams, model],
-            gr.Textbox(),
-            api_name="caption",
-            concurrency_limit=2 * BATCH,  # while one batch is written, the next one gathers
+            raise user_error(NO_PHOTO)
+        captioner = captioners.get(model)
+        get_method(method)  # a wrong one raises here, before the work
+        encoded = captioner.encode([photo])[0]
+        sentence = text.strip() or captioner.captions([encoded], on_step=check_still_waiting)[0][0]
+        explanation = captioner.explain(
+            encoded, sentence, methods=[method], on_step=check_still_waiting
         )
-        button.click(explain, [photo, text, method, model], gr.JSON(), api_name="explain", **TURNS)
+        about = {"text": explanation.text, "method": method, "checkpoint": captioner.name}
+        return make_explanation_record(explanation, explanation.heatmaps(method), about)
+
+    inputs = [
+        create_photo_input(),
+        gr.Textbox("", label="text"),
+        gr.Textbox(DEFAULT_METHOD, label="method"),
+        gr.Textbox("", label="model"),
+    ]
+    gr.Button().click(explain, inputs, gr.JSON(), api_name="explain", **MODEL_EVENT)

@@ -1,11 +1,64 @@
-"""What a visitor is told when something cannot be done."""
+"""Errors as a visitor sees them: one line of text, and never a trace."""
 
 import html
+import logging
+import secrets
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import gradio as gr
 
+from model.error_reporting import is_debugging
+from model.errors import CaptionLensError
 
-def complaint(message: object) -> gr.Error:
-    """One line in a toast. It shows HTML, and names in it may be a visitor's own."""
+log = logging.getLogger("captionlens")
+
+
+class FaultError(gr.Error):
+    """Tells a visitor of a fault in the program, by a number that also stands in the log."""
+
+    def __init__(self):
+        self.number = secrets.token_hex(4)
+        super().__init__(
+            f"Something went wrong here, not with you ({self.number}). Try again.",
+            print_exception=False,
+        )
+
+
+def user_error(message: object) -> gr.Error:
+    """An error that the visitor can mend, shown as a toast.
+
+    A toast shows HTML, and the message may quote the visitor, so it is escaped.
+    """
     text = str(message).encode(errors="replace").decode()  # half a character cannot be sent
     return gr.Error(html.escape(text, quote=False), print_exception=False)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what the visitor can mend, a CaptionLensError, into a `user_error`."""
+    try:
+        yield
+    except CaptionLensError as error:
+        raise user_error(error) from error
+
+
+def log_trace(error: BaseException) -> None:
+    """Write the trace of a visitor's mistake to the log, if CAPTIONLENS_DEBUG is set."""
+    if is_debugging():
+        log.info("trace of what the visitor is told:", exc_info=error)
+
+
+def report_fault(error: BaseException | None) -> FaultError:
+    """Log a fault outside of our handlers, and return what the visitor is told of it.
+
+    Logged are the kind of its first cause and where that was raised, but not its message, which may
+    quote the visitor.
+    """
+    fault = FaultError()
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
+    frames = "".join(traceback.format_tb(error.__traceback__)) if error else ""
+    log.error("%s: %s\n%s", fault.number, type(error).__name__, frames)
+    return fault

@@ -1,25 +1,29 @@
 """The page: what is above the tabs, the tabs, and how photos go from one to the other."""
 
+from pathlib import Path
+
 import gradio as gr
 
-from ui import lens
-from ui.actions import one_line
+from ui import gradio_internals
 from ui.endpoints import add_endpoints
-from ui.lesson import tab as lesson_tab
-from ui.serving import request_checks
+from ui.lesson import tab as lesson
 from ui.serving.captioners import Captioners
-from ui.tabs import caption as caption_tab
-from ui.tabs import compare as compare_tab
-from ui.tabs import explain as explain_tab
-from ui.tabs import many as many_tab
-from ui.uploads import addresses
+from ui.serving.request_checks import Page
+from ui.serving.requests import request_handler
+from ui.tabs import caption, compare, explain, many
+from ui.uploads.addresses import download_file
 
-FOLDER = lens.FOLDER.parent
-CSS = "\n".join(path.read_text() for path in sorted(FOLDER.rglob("*.css")))
+CSS = "\n".join(path.read_text() for path in sorted(Path(__file__).parent.rglob("*.css")))
 TITLE = "# CaptionLens\nA caption, and where each word looked."
+# A tab without a photo takes that of the Caption tab along.
+TAKE_PHOTO_SCRIPT = "(own, captioned) => own ?? captioned"
+# The caption comes along with the photo, once it is whole.
+TAKE_CAPTION_SCRIPT = """(own, captioned, sentence, lens) => own || lens?.state !== "done"
+  ? [own ?? captioned, sentence]
+  : [captioned, lens.words.map((word) => word.text).join(" ")]"""
 
 
-def theme() -> gr.Theme:
+def create_theme() -> gr.Theme:
     """Quiet, with local fonts, and greys that can be read (4.5:1) in light and dark."""
     return gr.themes.Default(
         primary_hue="orange",
@@ -48,64 +52,75 @@ def theme() -> gr.Theme:
 
 
 def build(captioners: Captioners) -> gr.Blocks:
-    """The page, yet to be launched with `theme()` and `CSS`."""
-    addresses.install()
-    request_checks.install()
-    with request_checks.Page(title="CaptionLens", delete_cache=(3600, 3600)) as page:
-        with gr.Row(elem_id="top"):
-            gr.Markdown(TITLE)
-            model = gr.Dropdown(
-                captioners.names,
-                value=captioners.names[0],
-                label="Model",
-                allow_custom_value=True,
-                min_width=220,
-            )
-        with gr.Tabs():
-            with gr.Tab("Caption"):
-                photo, shown = caption_tab.build(captioners, model)
-            with gr.Tab("Explain my sentence") as explain_page:
-                explained, sentence = explain_tab.build(captioners, model)
-            with gr.Tab("Many photos"):
-                many_tab.build(captioners, model)
-            if captioners.has_choice:
-                with gr.Tab("Compare models") as compare_page:
-                    compared = compare_tab.build(captioners, model)
-            with gr.Tab("How cross-attention works") as lesson_page:
-                taught = lesson_tab.build(captioners, model)
-
-        def load(name: str | None, progress: gr.Progress = gr.Progress()):  # noqa: B008 (gradio's way)
-            """Load a captioner when it is chosen, not when the photo is waiting."""
-            progress(0, desc=f"Loading {name}")
-            with one_line():
-                captioners.get(name)
-            return name
-
-        loaded = gr.State(captioners.names[0])
-        model.input(load, [model], [loaded], api_visibility="private").failure(
-            lambda before: before, [loaded], [model], api_visibility="private"
-        )
-        # A photo is brought along to a tab that has none. In the browser: on its way through
-        # Python a tab's own photo would be encoded again, and count as a new one.
-        explain_page.select(
-            None,
-            [explained, photo, sentence, shown],
-            [explained, sentence],
-            js="""(mine, own, text, value) => mine || value?.state !== "done"
-              ? [mine ?? own, text]
-              : [own, value.words.map((word) => word.text).join(" ")]""",
-            api_visibility="private",
-        )
-        brought = [(lesson_page, taught)]
-        if captioners.has_choice:
-            brought.append((compare_page, compared))
-        for tab, its_photo in brought:
-            tab.select(
-                None,
-                [its_photo, photo],
-                [its_photo],
-                js="(mine, own) => mine ?? own",
-                api_visibility="private",
-            )
+    """The page, yet to be launched with `create_theme()` and `CSS`."""
+    gradio_internals.install(download_file)
+    with Page(title="CaptionLens", delete_cache=(3600, 3600)) as page:
+        model = _add_header(captioners)
+        _add_tabs(captioners, model)
+        _load_when_chosen(captioners, model)
         add_endpoints(captioners)
     return page
+
+
+def _add_header(captioners: Captioners) -> gr.Dropdown:
+    """The title and the choice of the model, which is returned."""
+    with gr.Row(elem_id="top"):
+        gr.Markdown(TITLE)
+        return gr.Dropdown(
+            captioners.names,
+            value=captioners.names[0],
+            label="Model",
+            allow_custom_value=True,
+            min_width=220,
+        )
+
+
+def _add_tabs(captioners: Captioners, model: gr.Dropdown) -> None:
+    compare_item = compare_tab = None
+    with gr.Tabs():
+        with gr.Tab("Caption"):
+            caption_tab = caption.build(captioners, model)
+        with gr.Tab("Explain my sentence") as explain_item:
+            explain_tab = explain.build(captioners, model)
+        with gr.Tab("Many photos"):
+            many.build(captioners, model)
+        if captioners.has_choice:
+            with gr.Tab("Compare models") as compare_item:
+                compare_tab = compare.build(captioners, model)
+        with gr.Tab("How cross-attention works") as lesson_item:
+            lesson_tab = lesson.build(captioners, model)
+
+    # A photo is brought along to a tab that has none. In the browser: on its way through
+    # Python a tab's own photo would be encoded again, and count as a new one.
+    explain_item.select(
+        None,
+        [explain_tab.photo, caption_tab.photo, explain_tab.sentence, caption_tab.lens],
+        [explain_tab.photo, explain_tab.sentence],
+        js=TAKE_CAPTION_SCRIPT,
+        api_visibility="private",
+    )
+    for item, tab in ((lesson_item, lesson_tab), (compare_item, compare_tab)):
+        if item is not None:
+            item.select(
+                None,
+                [tab.photo, caption_tab.photo],
+                [tab.photo],
+                js=TAKE_PHOTO_SCRIPT,
+                api_visibility="private",
+            )
+
+
+def _load_when_chosen(captioners: Captioners, model: gr.Dropdown) -> None:
+    """Load a captioner when it is chosen, not when the photo is waiting; the name of one that
+    cannot be had gives way to the one before."""
+
+    @request_handler(captioners, on_cores=False)
+    def load(name: str | None, progress: gr.Progress = gr.Progress()):  # noqa: B008 (gradio's way)
+        progress(0, desc=f"Loading {name}")
+        captioners.get(name)
+        return name
+
+    loaded = gr.State(captioners.names[0])
+    model.input(load, [model], [loaded], api_visibility="private").failure(
+        lambda before: before, [loaded], [model], api_visibility="private"
+    )

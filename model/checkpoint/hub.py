@@ -22,6 +22,8 @@ from model.errors import CheckpointError
 from model.explain.familiarity import FAMILIARITY
 from model.files import LFS_POINTER, find_similar, is_lfs_pointer_file
 
+SHIPPED = Path(__file__).parents[2] / "assets" / "checkpoint"
+SHIPPED_NAME = "shipped"
 SAFE = "model"  # how names of safetensors begin: in parts they are model-00001-of-00002.safetensors
 WEIGHTS = f"{SAFE}.safetensors"
 PICKLED = "pytorch_model.bin"
@@ -38,6 +40,7 @@ ADDRESS = re.compile(
     r"(?:[/?#].*)?",
     re.IGNORECASE,
 )
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 PATIENCE = 10  # seconds that the hub may take to say what a repository holds
 
 
@@ -121,7 +124,8 @@ def checkpoint_folder(
     patterns = ["*.json", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
     try:
         # One question at first: it fails at once where there is no network, a download retries.
-        held = {file.rfilename for file in HfApi().model_info(name, timeout=PATIENCE).siblings}
+        siblings = HfApi().model_info(name, timeout=PATIENCE).siblings or []
+        held = {file.rfilename for file in siblings}
         if "config.json" not in held:
             raise CheckpointError(f"{name}: there is no config.json, so it is no captioner")
         check(Path(snapshot_download(name, allow_patterns=["config.json"])))
@@ -143,7 +147,7 @@ def checkpoint_folder(
             f"{name}: the hub has no such model, or it is private: then run hf auth login"
         ) from error
     except Exception as error:  # no network, said in many ways
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
             raise CheckpointError(f"{name}: cannot be kept here ({error.strerror})") from error
         try:
             # asked for these alone: a copy without the files that were never fetched is whole

@@ -4,7 +4,6 @@ a few bytes may ask for more memory than there is."""
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -12,8 +11,12 @@ from torch import nn
 
 from model.errors import CheckpointError
 
-SETTINGS = ("config.json", "generation_config.json", "preprocessor_config.json")
-SETTINGS += ("processor_config.json",)
+SETTINGS = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
 MAX_JSON_BYTES = 100_000_000  # a tokenizer of 250,000 words has 17 million
 MAX_LAYERS = 200
 MAX_SIDE = 2048  # pixels of the encoder's input
@@ -47,7 +50,7 @@ def check_settings(folder: Path) -> None:
                 )
 
 
-def _numbers(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+def _numbers(value: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
     """Every number in what JSON holds, with the names that lead to it."""
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -68,14 +71,15 @@ def check_weights(folder: Path, stored: int, build: Callable[[], nn.Module]) -> 
     the one that can be large, Swin's, is bounded by its window.)
     """
     with torch.device("meta"):  # no memory
-        wanted = sum(parameter.numel() for parameter in build().parameters())
-    if wanted > 2 * stored:
+        expected = sum(parameter.numel() for parameter in build().parameters())
+    if expected > 2 * stored:
         raise CheckpointError(
-            f"{folder}: config.json asks for {wanted:,} weights, of which its files hold {stored:,}"
+            f"{folder}: config.json asks for {expected:,} weights, "
+            f"of which its files hold {stored:,}"
         )
 
 
-def stored_numbers(paths: Iterable[Path]) -> int:
+def count_stored_numbers(paths: Iterable[Path]) -> int:
     """How many numbers weights files hold: by the headers of safetensors, else at most."""
     total = 0
     for path in paths:

@@ -1,25 +1,23 @@
-"""What the model would have written instead: the runners-up to each word of a caption."""
+"""What the model would have written instead: the likeliest other words at each place."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.errors import OptionError
-from model.explain.explanation import read, read_sentence
-from model.network.decoder import Cache, TokenTree
+from model.explain.replay import read_sentence, tokenize_sentence
+from model.network.cache import Cache
+from model.network.decoder import TokenTree
+from model.network.network import EncodedPhoto, Network
 from model.search.caption import Caption
 
-if TYPE_CHECKING:
-    from model.captioner import Captioner
-
-LONGEST = 8  # tokens of a runner-up
+MAX_ALTERNATIVES = 4  # for each word
+MAX_TOKENS = 8  # of one alternative
 
 
 class Alternative(NamedTuple):
@@ -30,23 +28,25 @@ class Alternative(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _RunnerUp:
-    """A word while it grows, likeliest piece first, until the next piece would begin another.
+class _PartialWord:
+    """An alternative while it grows, likeliest token first, until the next token would begin
+    another word.
 
     Attributes:
-        place: of the word it would stand for.
-        start: the number of tokens said before it.
-        columns: where the decoder's cache has all tokens but the last.
+        word_index: of the word that it would replace.
+        start: the number of caption tokens before it.
+        tokens: those it has so far.
+        columns: where the decoder's cache has all of its tokens but the last.
     """
 
-    place: int
+    word_index: int
     start: int
     tokens: list[int]
     log_probability: float
     columns: tuple[int, ...] = ()
 
-    def then(self, token: int, log_probability: float, column: int) -> _RunnerUp:
-        """With one more piece; the piece before it is in the cache at `column`."""
+    def append(self, token: int, log_probability: float, column: int) -> _PartialWord:
+        """With one more token; the token before it is in the cache at `column`."""
         return replace(
             self,
             tokens=[*self.tokens, token],
@@ -55,66 +55,86 @@ class _RunnerUp:
         )
 
 
-def _tree(runners_up: Sequence[_RunnerUp], cache: Cache) -> TokenTree:
-    """Each one's last token: it sees what was said before the word, and the word's own pieces."""
-    keys = cache[0].self_attn.keys
-    cached = keys.shape[2]
-    mask = torch.zeros(len(runners_up), cached + len(runners_up), dtype=torch.bool)
-    for row, one in enumerate(runners_up):
-        mask[row, : one.start + 1] = True  # the start token is there too
-        mask[row, [*one.columns, cached + row]] = True
-    positions = torch.tensor([one.start + len(one.tokens) for one in runners_up])
-    return TokenTree(positions.to(keys.device), mask.to(keys.device))
-
-
 @torch.inference_mode()
-def alternatives(
-    captioner: Captioner, image_features: Tensor, caption: Caption | str, count: int
+def find_alternatives(
+    network: Network, photo: EncodedPhoto, caption: Caption | str
 ) -> list[list[Alternative]]:
-    """See `Captioner.alternatives`. image_features: (S, image_width)."""
-    if not isinstance(count, Integral) or count < 1:
-        raise OptionError(f"count must be a whole number from 1, not {count!r}")
-    tokenizer = captioner.tokenizer
-    said, words = read_sentence(captioner, caption)
-    _, output = read(captioner, image_features[None], said)
-    rated, cache = output.logits[0].float().log_softmax(-1), output.cache
+    """For each word of a caption, or of any sentence, the likeliest other words at its place, best
+    first.
 
-    def may_stand(token: int, place: int) -> bool:
-        if place:
-            return tokenizer.follows_a_word(token)
-        return token not in (tokenizer.start, tokenizer.end)
+    An alternative begins with one of the `MAX_ALTERNATIVES` likeliest other tokens, followed by
+    the likeliest tokens until the word is whole; its probability is the product over them.
 
-    open_: list[_RunnerUp] = []
-    done: list[_RunnerUp] = []
-    for place, word in enumerate(words):
-        best = rated[word.start].topk(min(4 * count, rated.shape[1]))
-        found = [
-            _RunnerUp(place, word.start, [token], value)
-            for value, token in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            if token != said[word.start] and may_stand(token, place)
-        ][:count]
-        for one in found:
-            (done if one.tokens == [tokenizer.end] else open_).append(one)
-    while open_:
-        tree = _tree(open_, cache)
-        last = torch.tensor([[one.tokens[-1] for one in open_]], device=captioner.device)
-        output = captioner.decoder(last, cache, tree=tree)
-        values, tokens = output.logits[0].float().log_softmax(-1).max(-1)
-        first, cache = cache[0].self_attn.keys.shape[2], output.cache
-        still = []
-        for column, (one, value, token) in enumerate(
-            zip(open_, values.tolist(), tokens.tolist(), strict=True), first
+    Raises OptionError as `tokenize_sentence` does.
+    """
+    tokenizer = network.tokenizer
+    tokens, words = tokenize_sentence(network, caption)
+    _, output = read_sentence(network, photo.image_features[None], tokens)
+    log_probabilities, cache = output.logits[0].float().log_softmax(-1), output.cache
+    finished: list[_PartialWord] = []
+    growing: list[_PartialWord] = []
+    for index, word in enumerate(words):
+        for token, log_probability in _likeliest_first_tokens(
+            network, log_probabilities[word.start], tokens[word.start], is_first=index == 0
         ):
-            longest = min(LONGEST, captioner.config.max_length - 1 - one.start)
-            if len(one.tokens) >= longest or tokenizer.follows_a_word(token):
-                done.append(one)
+            partial = _PartialWord(index, word.start, [token], log_probability)
+            (finished if token == tokenizer.end else growing).append(partial)
+    while growing:
+        last_tokens = [[partial.tokens[-1] for partial in growing]]
+        column = cache.length
+        output = network.decoder(
+            torch.tensor(last_tokens, device=network.device), cache, tree=_tree(growing, cache)
+        )
+        best, cache = output.logits[0].float().log_softmax(-1).max(-1), output.cache
+        unfinished = []
+        for partial, log_probability, token in zip(
+            growing, best.values.tolist(), best.indices.tolist(), strict=True
+        ):
+            max_tokens = min(MAX_TOKENS, network.config.max_length - 1 - partial.start)
+            if len(partial.tokens) >= max_tokens or tokenizer.follows_a_word(token):
+                finished.append(partial)
             else:
-                still.append(one.then(token, value, column))
-        open_ = still
-    listed: list[list[Alternative]] = [[] for _ in words]
-    for one in sorted(done, key=lambda one: -one.log_probability):
-        ends = one.tokens == [tokenizer.end]
-        text = "" if ends else tokenizer.words(one.tokens)[0].text
-        if text or ends:  # a lone space is no word
-            listed[one.place].append(Alternative(text, math.exp(one.log_probability)))
-    return listed
+                unfinished.append(partial.append(token, log_probability, column))
+            column += 1
+        growing = unfinished
+    alternatives: list[list[Alternative]] = [[] for _ in words]
+    for partial in sorted(finished, key=lambda partial: -partial.log_probability):
+        is_end = partial.tokens == [tokenizer.end]
+        text = "" if is_end else tokenizer.words(partial.tokens)[0].text
+        if text or is_end:  # a lone space is no word
+            probability = math.exp(partial.log_probability)
+            alternatives[partial.word_index].append(Alternative(text, probability))
+    return alternatives
+
+
+def _likeliest_first_tokens(
+    network: Network, log_probabilities: Tensor, caption_token: int, is_first: bool
+) -> list[tuple[int, float]]:
+    """The `MAX_ALTERNATIVES` likeliest tokens that may begin a word here, without the caption's
+    own, each with its log-probability.
+
+    log_probabilities: (vocab_size,). is_first: whether the caption begins with this word.
+    """
+    tokenizer = network.tokenizer
+    best = log_probabilities.topk(min(4 * MAX_ALTERNATIVES, len(log_probabilities)))
+
+    def may_begin(token: int) -> bool:
+        if is_first:
+            return token not in (tokenizer.start, tokenizer.end)
+        return tokenizer.follows_a_word(token)
+
+    return [
+        (token, log_probability)
+        for token, log_probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        if token != caption_token and may_begin(token)
+    ][:MAX_ALTERNATIVES]
+
+
+def _tree(partials: Sequence[_PartialWord], cache: Cache) -> TokenTree:
+    """Each one's last token: it sees the caption before the word, and the word's own tokens."""
+    mask = torch.zeros(len(partials), cache.length + len(partials), dtype=torch.bool)
+    for row, partial in enumerate(partials):
+        mask[row, : partial.start + 1] = True  # the start token is there too
+        mask[row, [*partial.columns, cache.length + row]] = True
+    positions = torch.tensor([partial.start + len(partial.tokens) for partial in partials])
+    return TokenTree(positions.to(cache.device), mask.to(cache.device))

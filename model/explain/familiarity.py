@@ -1,4 +1,4 @@
-"""Is a photo like those that the captioner learned from? Distances of image features say so."""
+"""Whether a photo is like the training photos, by the distance of its image features."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +9,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.errors import CheckpointError, DataError
+from model.network.network import EncodedPhoto
 
 FAMILIARITY = "familiarity.safetensors"
-# Of the mean variance, added to each: directions in which the training photos hardly vary must not
-# decide alone, and fewer photos than dimensions have an inverse covariance too.
+# Share of the mean variance that is added to each: directions in which the training photos hardly
+# vary must not decide alone, and fewer photos than dimensions have an inverse covariance too.
 RIDGE = 0.01
 
 
-def pooled(image_features: Tensor) -> Tensor:
+def pool_features(image_features: Tensor) -> Tensor:
     """Image features (..., S, width) as one vector of length 1 a photo (..., width), in float32.
 
-    It is the class token: it told Flickr8k from photos of other things better than the mean or
-    the maximum over the patches, and so did a length of 1 (Mueller and Hein 2025,
+    It is the class token, which separated Flickr8k from photos of other things better than the
+    mean or the maximum over the patches; so did a length of 1 (Mueller and Hein 2025,
     "Mahalanobis++"). The measurements are in training/RESULTS.md.
     """
     return torch.nn.functional.normalize(image_features[..., 0, :].float(), dim=-1)
@@ -28,10 +29,10 @@ def pooled(image_features: Tensor) -> Tensor:
 
 @dataclass
 class Familiarity:
-    """The Mahalanobis distance of a photo from the training photos (Lee et al. 2018, "A Simple
-    Unified Framework for Detecting Out-of-Distribution Samples"), and where "unlike" begins.
+    """How far a photo is from the training photos: the Mahalanobis distance (Lee et al. 2018, "A
+    Simple Unified Framework for Detecting Out-of-Distribution Samples"), with a threshold.
 
-    With `pooled` features x, their mean μ and (ridged) covariance Σ over the training photos,
+    With the pooled features x, their mean μ and (ridged) covariance Σ over the training photos,
     distance = √((x − μ)ᵀ Σ⁻¹ (x − μ)) = |W (x − μ)|, where WᵀW = Σ⁻¹.
 
     Attributes:
@@ -60,20 +61,20 @@ class Familiarity:
         factor = torch.linalg.cholesky(covariance)
         whitening = torch.linalg.solve_triangular(factor, eye, upper=False)
         fitted = cls(mean.float(), whitening.float(), torch.tensor(torch.inf))
-        fitted.threshold = fitted.distances(dev).quantile(1 - share)
+        fitted.threshold = fitted.compute_distances(dev).quantile(1 - share)
         return fitted
 
-    def distances(self, pooled_features: Tensor) -> Tensor:
+    def compute_distances(self, pooled_features: Tensor) -> Tensor:
         """Pooled features (photos, width) -> distances (photos,)."""
         return torch.linalg.vector_norm((pooled_features - self.mean) @ self.whitening.T, dim=1)
 
-    def distance(self, image_features: Tensor) -> float:
-        """The distance of one photo, given its image features (S, width)."""
-        return self.distances(pooled(image_features)[None].cpu()).item()
+    def compute_distance(self, photo: EncodedPhoto) -> float:
+        """The distance of one photo."""
+        return self.compute_distances(pool_features(photo.image_features)[None].cpu()).item()
 
-    def unlike(self, image_features: Tensor) -> bool:
-        """Whether a photo, given its image features (S, width), is unlike the training photos."""
-        return self.distance(image_features) > self.threshold.item()
+    def is_unfamiliar(self, photo: EncodedPhoto) -> bool:
+        """Whether a photo is unlike the training photos."""
+        return self.compute_distance(photo) > self.threshold.item()
 
     def save(self, folder: Path) -> None:
         save_file({n: t.contiguous() for n, t in vars(self).items()}, folder / FAMILIARITY)
@@ -91,17 +92,17 @@ class Familiarity:
         try:
             tensors = load_file(path)
         except (SafetensorError, OSError) as error:
-            raise _unfit(path, f"cannot be read ({error})") from error
+            raise _make_error(path, f"cannot be read ({error})") from error
         for name, shape in shapes.items():
             if name not in tensors:
-                raise _unfit(path, f"{name} is missing")
-            if (found := tuple(tensors[name].shape)) != shape:
-                raise _unfit(path, f"{name} is {found}, not {shape}")
+                raise _make_error(path, f"{name} is missing")
+            if (actual := tuple(tensors[name].shape)) != shape:
+                raise _make_error(path, f"{name} is {actual}, not {shape}")
             if not tensors[name].isfinite().all():
-                raise _unfit(path, f"{name} is not finite")
+                raise _make_error(path, f"{name} is not finite")
         return cls(**{name: tensors[name].float() for name in shapes})
 
 
-def _unfit(path: Path, problem: str) -> CheckpointError:
+def _make_error(path: Path, problem: str) -> CheckpointError:
     advice = "delete it and run python -m training.familiarity again"
     return CheckpointError(f"{path}: {problem}; {advice}")

@@ -8,13 +8,14 @@ method here with what happens when the patches it points at are hidden.
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
 from model.errors import OptionError
 
-SINK = 3.0  # a sink gets at least so many times an even share from every token
-ALIKE = 0.1  # maps whose spread is below this are the same for every word
+SINK_RATIO = 3.0  # every token gives a sink at least this many times an even share of attention
+MIN_SPREAD = 0.1  # maps with a smaller spread are the same for every word
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class CrossAttention:
         gradients: as `weights`: the gradient of each token's own log-probability with respect
             to its row. None where no gradients were taken.
         rollout: (prefix + patches, prefix + patches), each row sums to one: how much of the
-            encoder's input at each place is in its output token, see `rollout_matrix`.
+            encoder's input at each place is in its output token, see `compute_rollout`.
         occlusion: (tokens, rows, cols): nats that each token's log-probability falls, on
             average, when a window with this patch is hidden from the encoder.
     """
@@ -41,17 +42,17 @@ class CrossAttention:
     rollout: np.ndarray | None = None
     occlusion: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rows, cols = self.grid_size
         if self.weights.ndim != 4 or self.weights.shape[3] != self.num_prefix_tokens + rows * cols:
             raise ValueError(
                 f"weights {self.weights.shape} do not fit {self.num_prefix_tokens} prefix tokens "
                 f"and {rows} × {cols} patches"
             )
-        seen = self.weights.shape[3]
+        context_length = self.weights.shape[3]
         for name, shape in (
             ("gradients", self.weights.shape),
-            ("rollout", (seen, seen)),
+            ("rollout", (context_length, context_length)),
             ("occlusion", (self.weights.shape[2], rows, cols)),
         ):
             value = getattr(self, name)
@@ -59,28 +60,37 @@ class CrossAttention:
                 raise ValueError(f"{name} {value.shape} of weights {self.weights.shape}")
 
 
-Choice = int | Sequence[int] | None  # of layers or heads: one, several, or all
+Selection = int | Sequence[int] | None  # of layers or heads: one, several, or all
 
 
 def raw_attention(
-    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
+    attention: CrossAttention,
+    span: tuple[int, int],
+    layer: Selection = None,
+    head: Selection = None,
 ) -> np.ndarray:
     """The weights themselves: the mean over layers, heads and the word's tokens, or over those
     that are named. Its sum over the patches is the share that fell on the image, at most one."""
-    return _mean(attention.weights, span, layer, head)
+    return _average(attention.weights, span, layer, head)
 
 
 def gradient_weighted(
-    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
+    attention: CrossAttention,
+    span: tuple[int, int],
+    layer: Selection = None,
+    head: Selection = None,
 ) -> np.ndarray:
     """Weights times the gradient of the log-probability, where that is positive: what looking
     there did for the word (Chefer, Gur and Wolf 2021, "Generic Attention-model Explainability",
     eq. 5, for one layer or the mean over layers). In nats, the mean over the word's tokens."""
-    return _mean(np.maximum(attention.weights * attention.gradients, 0), span, layer, head)
+    return _average(np.maximum(attention.weights * attention.gradients, 0), span, layer, head)
 
 
 def rolled_out(
-    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
+    attention: CrossAttention,
+    span: tuple[int, int],
+    layer: Selection = None,
+    head: Selection = None,
 ) -> np.ndarray:
     """The weights, followed through the encoder to the patches its tokens were mixed from
     (Abnar and Zuidema 2020). Sums to at most one."""
@@ -88,38 +98,48 @@ def rolled_out(
 
 
 def gradient_rolled_out(
-    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
+    attention: CrossAttention,
+    span: tuple[int, int],
+    layer: Selection = None,
+    head: Selection = None,
 ) -> np.ndarray:
     """As `gradient_weighted`, followed through the encoder as in `rolled_out`; in nats."""
     return gradient_weighted(attention, span, layer, head) @ attention.rollout
 
 
 def occluded(
-    attention: CrossAttention, span: tuple[int, int], layer: Choice = None, head: Choice = None
+    attention: CrossAttention,
+    span: tuple[int, int],
+    layer: Selection = None,
+    head: Selection = None,
 ) -> np.ndarray:
     """The fall of the word's log-probability when a patch is hidden, in nats, the sum over the
     word's tokens; where hiding it helps the word, 0 (Zeiler and Fergus 2014)."""
     if layer is not None or head is not None:
         raise OptionError("the method 'occlusion' has no layers or heads to choose from")
+    assert attention.occlusion is not None  # as `needs` says
     fall = np.maximum(attention.occlusion[span[0] : span[1]].sum(axis=0), 0)
     return np.concatenate([np.zeros(attention.num_prefix_tokens), fall.ravel()])
 
 
-def _mean(values: np.ndarray, span: tuple[int, int], layer: Choice, head: Choice) -> np.ndarray:
+def _average(
+    values: np.ndarray, span: tuple[int, int], layer: Selection, head: Selection
+) -> np.ndarray:
     """Values (layers, heads, tokens, prefix + patches) -> (prefix + patches,), of one word."""
-    layers = _numbers("layer", layer, len(values))
-    heads = _numbers("head", head, values.shape[1])
+    layers = _select_numbers("layer", layer, len(values))
+    heads = _select_numbers("head", head, values.shape[1])
     return values[layers][:, heads, span[0] : span[1]].mean(axis=(0, 1, 2))
 
 
-def _numbers(name: str, choice: Choice, count: int) -> list[int]:
-    """The layers or heads of a choice, all of them if it is None."""
-    if choice is None:
+def _select_numbers(name: str, selection: Selection, count: int) -> list[int]:
+    """The selected layers or heads, all of them if the selection is None."""
+    if selection is None:
         return list(range(count))
     try:
-        numbers = [operator.index(n) for n in np.atleast_1d(choice).tolist()]
+        numbers = [operator.index(n) for n in np.atleast_1d(selection).tolist()]
     except (TypeError, ValueError) as error:
-        raise OptionError(f"{name} must be a number or a list of them, not {choice!r}") from error
+        problem = f"{name} must be a number or a list of them, not {selection!r}"
+        raise OptionError(problem) from error
     if not numbers:
         raise OptionError(f"{name} names none; give at least one, or None for all")
     for number in numbers:
@@ -128,90 +148,127 @@ def _numbers(name: str, choice: Choice, count: int) -> list[int]:
     return numbers
 
 
+class Requirement(Enum):
+    """What a method needs beside the weights; the value is the field of `CrossAttention`."""
+
+    GRADIENTS = "gradients"
+    ROLLOUT = "rollout"
+    OCCLUSION = "occlusion"
+
+
 @dataclass(frozen=True)
 class Method:
-    """A way to make a map: its function, and the part of the record that it needs beside the
-    weights."""
+    """A way to compute a map.
 
-    function: Callable[..., np.ndarray]
-    needs: str | None = None
+    Attributes:
+        name: as users type it.
+        description: one sentence about what is bright in the map.
+        compute: (attention, span, layer, head) -> (prefix + patches,), of the tokens in `span`.
+        requires: what it needs beside the weights.
+        has_layers: whether there are layers and heads to select.
+    """
 
-    @property
-    def needs_photo(self) -> bool:
-        """Whether the encoder has to run again: the photo's features are not enough."""
-        return self.needs in ("rollout", "occlusion")
-
-    @property
-    def has_layers(self) -> bool:
-        """Whether there are layers and heads to choose from."""
-        return self.needs != "occlusion"
+    name: str
+    description: str
+    compute: Callable[[CrossAttention, tuple[int, int], Selection, Selection], np.ndarray]
+    requires: tuple[Requirement, ...] = ()
+    has_layers: bool = True
 
 
 METHODS = {
-    "attention": Method(raw_attention),
-    "gradient": Method(gradient_weighted, "gradients"),
-    "rollout": Method(rolled_out, "rollout"),
-    "gradient-rollout": Method(gradient_rolled_out, "rollout"),
-    "occlusion": Method(occluded, "occlusion"),
+    method.name: method
+    for method in (
+        Method(
+            "attention",
+            "Bright: what the word looked at, whether it mattered or not.",
+            raw_attention,
+        ),
+        Method(
+            "gradient",
+            "Bright: what the word looked at and what made it likelier.",
+            gradient_weighted,
+            (Requirement.GRADIENTS,),
+        ),
+        Method(
+            "rollout",
+            "As attention, followed through the encoder to the patches themselves.",
+            rolled_out,
+            (Requirement.ROLLOUT,),
+        ),
+        Method(
+            "gradient-rollout",
+            "As gradient, followed through the encoder to the patches themselves.",
+            gradient_rolled_out,
+            (Requirement.GRADIENTS, Requirement.ROLLOUT),
+        ),
+        Method(
+            "occlusion",
+            "Bright: where hiding the photo makes the word less likely. Takes seconds.",
+            occluded,
+            (Requirement.OCCLUSION,),
+            has_layers=False,
+        ),
+    )
 }
 DEFAULT_METHOD = "gradient"
 
 
-def check_method(name: str) -> str:
-    """The name, if there is such a method; raises ValueError that lists them."""
+def get_method(name: str) -> Method:
+    """The method of this name; raises OptionError, which lists all names, if there is none."""
     if not isinstance(name, str) or name not in METHODS:
         raise OptionError(f"unknown method {name!r}; choose from {', '.join(METHODS)}")
-    return name
+    return METHODS[name]
 
 
-def heatmap(
+def compute_heatmap(
     attention: CrossAttention,
     span: tuple[int, int],
     method: str = DEFAULT_METHOD,
     *,
-    layer: Choice = None,
-    head: Choice = None,
+    layer: Selection = None,
+    head: Selection = None,
     mask_sinks: bool = False,
 ) -> np.ndarray:
     """The map of the tokens [start, stop) by a method's name: (rows, cols) float32, >= 0.
 
     Args:
         layer, head: one or several, counted from 0; the mean over all if not given.
-        mask_sinks: leave out (as 0) the patches that `sinks` finds.
+        mask_sinks: set the patches that `find_sinks` finds to 0.
 
     Raises ValueError for an unknown method, an empty span, a layer or head that is not there, or
     a method that needs more than was recorded.
     """
-    chosen = METHODS[check_method(method)]
+    entry = get_method(method)
     if not 0 <= span[0] < span[1] <= attention.weights.shape[2]:
         raise OptionError(f"tokens {span} are not within the {attention.weights.shape[2]} replayed")
-    if chosen.needs and getattr(attention, chosen.needs) is None:
+    missing = [r.value for r in entry.requires if getattr(attention, r.value) is None]
+    if missing:
         raise OptionError(
-            f"the method {method!r} needs {chosen.needs}, which this record lacks; "
+            f"the method {method!r} needs {' and '.join(missing)}, which this record lacks; "
             f"explain the photo with methods=[{method!r}]"
         )
-    found = chosen.function(attention, span, layer, head)[attention.num_prefix_tokens :]
-    found = found.reshape(attention.grid_size).astype(np.float32)
-    return np.where(sinks(attention), np.float32(0), found) if mask_sinks else found
+    values = entry.compute(attention, span, layer, head)[attention.num_prefix_tokens :]
+    values = values.reshape(attention.grid_size).astype(np.float32)
+    return np.where(find_sinks(attention), np.float32(0), values) if mask_sinks else values
 
 
-def image_share(attention: CrossAttention, span: tuple[int, int]) -> float:
+def compute_image_share(attention: CrossAttention, span: tuple[int, int]) -> float:
     """How much of a word's attention fell on the image rather than on prefix tokens, 0 to 1."""
     return float(raw_attention(attention, span)[attention.num_prefix_tokens :].sum())
 
 
-def sinks(attention: CrossAttention) -> np.ndarray:
+def find_sinks(attention: CrossAttention) -> np.ndarray:
     """Patches that take mass whatever the word: (rows, cols) bool.
 
-    They get at least `SINK` times an even share of attention (mean over layers and heads) from
-    every token of the caption, the end token included.
+    They get at least `SINK_RATIO` times an even share of attention (mean over layers and heads)
+    from every token of the caption, the end token included.
     """
     by_token = attention.weights.mean(axis=(0, 1))  # (tokens, prefix + patches)
-    always = by_token.min(axis=0) * by_token.shape[1] >= SINK
+    always = by_token.min(axis=0) * by_token.shape[1] >= SINK_RATIO
     return always[attention.num_prefix_tokens :].reshape(attention.grid_size)
 
 
-def spread(maps: Sequence[np.ndarray]) -> float:
+def compute_spread(maps: Sequence[np.ndarray]) -> float:
     """How much the maps of a caption's words differ, 0 (all the same) to 1 (nowhere shared).
 
     The mean total variation distance of each map, scaled to sum to one, from the mean of all.
@@ -223,13 +280,13 @@ def spread(maps: Sequence[np.ndarray]) -> float:
     return float(np.abs(np.array(shares) - np.mean(shares, axis=0)).sum(axis=1).mean() / 2)
 
 
-def rollout_matrix(layers: Sequence[np.ndarray]) -> np.ndarray:
+def compute_rollout(layers: Sequence[np.ndarray]) -> np.ndarray:
     """How much of each input token is in each output token of a stack of self-attention layers.
 
     layers: each (heads, S, S). The mean over heads, half of it the residual connection, one layer
     after the other (Abnar and Zuidema 2020, eq. 1 and section 3). Rows sum to one.
     """
-    seen = np.eye(layers[0].shape[-1], dtype=np.float64)
+    rollout = np.eye(layers[0].shape[-1], dtype=np.float64)
     for weights in layers:
-        seen = 0.5 * (weights.mean(axis=0) @ seen + seen)
-    return seen.astype(np.float32)
+        rollout = 0.5 * (weights.mean(axis=0) @ rollout + rollout)
+    return rollout.astype(np.float32)

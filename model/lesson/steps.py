@@ -5,12 +5,12 @@ and held to what the captioner's own block gives.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.captioner import Captioner
 from model.explain.explanation import Explanation
 from model.lesson.numpy_attention import (
     causal_mask,
@@ -19,9 +19,10 @@ from model.lesson.numpy_attention import (
     softmax,
 )
 from model.network.attention import KeyValues, MultiHeadAttention
-from model.network.decoder import LayerCache
+from model.network.decoder import TextDecoder
+from model.network.network import Network
 from model.search.caption import Caption
-from model.search.generation import generate
+from model.search.generation import choose_options, stream_from_cache
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class LessonStep:
         layer_output: (width,), all heads through the output projection.
         weights_difference, output_difference: how far `all_weights` and `layer_output` are from
             torch's, at most.
-        pieces: the T tokens as text; the last is the one that asks.
+        token_texts: the T tokens as text; the query is the last one's.
         self_weights: (T, T), the same layer's self-attention, head of the same number: row t is
             what token t looked at.
     """
@@ -54,63 +55,65 @@ class LessonStep:
     layer_output: np.ndarray
     weights_difference: float
     output_difference: float
-    pieces: list[str]
+    token_texts: list[str]
     self_weights: np.ndarray
 
 
 @torch.inference_mode()
-def steps(
-    captioner: Captioner,
-    image_features: Tensor,
-    caption: Caption,
-    word: int,
-    layer: int,
-    head: int,
+def take_step_apart(
+    network: Network, image_features: Tensor, caption: Caption, word: int, layer: int, head: int
 ) -> LessonStep:
-    """Take apart the step that chose a word's first token; layer and head count from 0.
+    """Take apart the step that chose a word's first token; word, layer and head count from 0.
 
-    image_features: (S, image_width), as `Captioner.encode` gives them for one photo.
+    network: with a decoder of our own, a `TextDecoder`.
+    image_features: (S, image_width), of an `EncodedPhoto`.
     """
-    decoder = captioner.decoder
+    decoder = network.decoder
+    assert isinstance(decoder, TextDecoder)
     block = decoder.blocks[layer]
-    tokens = [captioner.tokenizer.start, *caption.tokens[: caption.words[word].start]]
+    tokens = [network.tokenizer.start, *caption.tokens[: caption.words[word].start]]
 
-    # As `Block.forward` goes, up to the point where this layer looks at the image.
-    ids = torch.tensor([tokens], device=captioner.device)
+    # what this layer's block reads, and what its cross-attention is given and gives
+    ids = torch.tensor([tokens], device=network.device)
     cache = decoder.look_at(image_features[None])
-    x = decoder.token_embedding(ids) + decoder.position_embedding.weight[: len(tokens)]
-    for earlier, seen in zip(decoder.blocks[:layer], cache[:layer], strict=True):
-        x, *_ = earlier(x, seen)
-    words = block.self_attn_norm(x)
-    attended, _ = block.self_attn(words, block.self_attn.keys_values(words), is_causal=True)
-    asking = block.cross_attn_norm(x + attended)[:, -1:]
+    x = decoder.embed(ids, torch.arange(len(tokens), device=network.device))
+    for earlier_block, layer_cache in zip(
+        decoder.blocks[:layer], cache.layers[:layer], strict=True
+    ):
+        x, *_ = earlier_block(x, layer_cache)
+    after_text, _ = block.attend_to_text(x, None)
+    last_token = block.cross_attn_norm(after_text)[:, -1:]
     torch_output, torch_weights = block.cross_attn(
-        asking, cache[layer].cross_attn, need_weights=True
+        last_token, cache.layers[layer].cross_attn, need_weights=True
     )
 
     # The same in NumPy: one head step by step, then the layer as a whole.
-    text, image = _numpy(asking[0]), _numpy(decoder.image_projection(image_features))
-    learned = _parameters(block.cross_attn)
-    head_dim = captioner.config.width // captioner.config.num_heads
-    own = slice(head * head_dim, (head + 1) * head_dim)  # the head's columns of each matrix
-    query = text @ learned["w_query"][:, own] + learned["b_query"][own]
-    keys = image @ learned["w_key"][:, own] + learned["b_key"][own]
-    values = image @ learned["w_value"][:, own] + learned["b_value"][own]
+    text = _to_numpy(last_token[0])
+    image = _to_numpy(decoder.image_projection(image_features))
+    parameters = _get_parameters(block.cross_attn)
+    num_heads = network.config.num_heads
+    head_dim = network.config.width // num_heads
+    columns = slice(head * head_dim, (head + 1) * head_dim)  # the head's, of each matrix
+    query = text @ parameters["w_query"][:, columns] + parameters["b_query"][columns]
+    keys = image @ parameters["w_key"][:, columns] + parameters["b_key"][columns]
+    values = image @ parameters["w_value"][:, columns] + parameters["b_value"][columns]
     scores = match_scores(query, keys)
     weights = softmax(scores)
     output = weights @ values
     layer_output, all_weights = multi_head_cross_attention(
-        text, image, num_heads=captioner.config.num_heads, **learned
+        text, image, num_heads=num_heads, **parameters
     )
 
     # And once more the same function, with the words in the place of the image.
+    words = _to_numpy(block.self_attn_norm(x)[0])
     _, self_weights = multi_head_cross_attention(
-        _numpy(words[0]),
-        _numpy(words[0]),
-        num_heads=captioner.config.num_heads,
+        words,
+        words,
+        num_heads=num_heads,
         mask=causal_mask(len(tokens)),
-        **_parameters(block.self_attn),
+        **_get_parameters(block.self_attn),
     )
+    decode = network.tokenizer.tokenizer.decode
     return LessonStep(
         query=query[0],
         keys=keys,
@@ -120,59 +123,52 @@ def steps(
         output=output[0],
         all_weights=all_weights[:, 0],
         layer_output=layer_output[0],
-        weights_difference=float(np.abs(all_weights - _numpy(torch_weights[0])).max()),
-        output_difference=float(np.abs(layer_output - _numpy(torch_output[0])).max()),
-        pieces=["start", *(captioner.tokenizer.tokenizer.decode([t]).strip() for t in tokens[1:])],
+        weights_difference=float(np.abs(all_weights - _to_numpy(torch_weights[0])).max()),
+        output_difference=float(np.abs(layer_output - _to_numpy(torch_output[0])).max()),
+        token_texts=["start", *(decode([token]).strip() for token in tokens[1:])],
         self_weights=self_weights[head],
     )
 
 
-def opening(explanation: Explanation) -> tuple[int, int, int]:
-    """Where the lesson begins, as (word, layer, head): the word that owes most to the photo, and
-    the head that did most for it there (weights × gradients, where positive)."""
+def choose_first_step(explanation: Explanation) -> tuple[int, int, int]:
+    """The (word, layer, head) with which the lesson begins: the word that owes most to the photo,
+    and the head that did most for it there (weights × gradients, where positive)."""
     word = int(np.argmax(explanation.gains))
-    record, token = explanation.attention, explanation.words[word].start
-    helped = np.maximum(record.weights * record.gradients, 0)[:, :, token]
-    by_head = helped[:, :, record.num_prefix_tokens :].sum(axis=-1)
+    attention, token = explanation.attention, explanation.words[word].start
+    contributions = np.maximum(attention.weights * attention.gradients, 0)[:, :, token]
+    by_head = contributions[:, :, attention.num_prefix_tokens :].sum(axis=-1)
     layer, head = np.unravel_index(by_head.argmax(), by_head.shape)
     return word, int(layer), int(head)
 
 
 @torch.inference_mode()
-def caption_unseeing(captioner: Captioner) -> str:
+def caption_blindly(network: Network) -> str:
     """What the decoder writes when it may not look, the same for every photo.
 
     All values of all layers are zeros: whatever the weights, nothing comes through but the output
     projection's own bias, which no photo changes. So no photo is needed.
     """
-    nothing = torch.zeros(1, 1, captioner.config.image_width, device=captioner.device)
-    cache = tuple(
-        LayerCache(KeyValues(keys, torch.zeros_like(values)))
-        for (keys, values), _ in captioner.decoder.look_at(nothing)
+    empty = torch.zeros(1, 1, network.config.image_width, device=network.device)
+    cache = network.decoder.look_at(empty)
+    cache = cache.replace_images(
+        [
+            KeyValues(layer.cross_attn.keys, torch.zeros_like(layer.cross_attn.values))
+            for layer in cache.layers
+        ]
     )
-    tokenizer = captioner.tokenizer
-    *_, results = generate(
-        captioner.decoder,
-        cache,
-        tokenizer.start,
-        tokenizer.end,
-        captioner.options(),
-        alike=tokenizer.alike,
-    )
-    tokens, _ = results[0][0]
-    words = tokenizer.words([token for token in tokens if token != tokenizer.end])
-    return " ".join(word.text for word in words)
+    *_, captions = stream_from_cache(network, cache, choose_options(network.config))
+    return captions[0][0].text
 
 
-def _parameters(block: MultiHeadAttention) -> dict[str, np.ndarray]:
+def _get_parameters(block: MultiHeadAttention) -> dict[str, np.ndarray]:
     """A torch block's matrices and biases under the lesson's names; Linear keeps the matrices
     transposed."""
-    learned = {}
+    parameters = {}
     for name, linear in block.named_children():
-        learned[f"w_{name}"] = _numpy(linear.weight).T
-        learned[f"b_{name}"] = _numpy(linear.bias)
-    return learned
+        parameters[f"w_{name}"] = _to_numpy(cast(Tensor, linear.weight)).T
+        parameters[f"b_{name}"] = _to_numpy(cast(Tensor, linear.bias))
+    return parameters
 
 
-def _numpy(tensor: Tensor) -> np.ndarray:
+def _to_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy()

@@ -20,10 +20,11 @@ class KeyValues(NamedTuple):
     keys: Tensor
     values: Tensor
 
-    def append(self, new: "KeyValues") -> "KeyValues":
-        """These positions followed by the new ones, as a new value."""
+    def append(self, later: "KeyValues") -> "KeyValues":
+        """These positions followed by later ones, as a new value."""
         return KeyValues(
-            torch.cat([self.keys, new.keys], dim=2), torch.cat([self.values, new.values], dim=2)
+            torch.cat([self.keys, later.keys], dim=2),
+            torch.cat([self.values, later.values], dim=2),
         )
 
     def select(self, rows: Tensor) -> "KeyValues":
@@ -83,12 +84,13 @@ class MultiHeadAttention(nn.Module):
         """
         keys, values = keys_values
         rows, length, _ = x.shape
-        batch, seen = keys.shape[0], keys.shape[2]
+        batch, context_length = keys.shape[0], keys.shape[2]
         if rows % batch or ((is_causal or mask is not None) and rows != batch):
             raise ValueError(f"{rows} rows of queries do not fit {batch} rows of keys and values")
         query = self._split(self.query(x).view(batch, rows // batch * length, -1))
         if is_causal and length > 1:
-            mask = torch.ones(length, seen, dtype=torch.bool, device=x.device).tril(seen - length)
+            mask = torch.ones(length, context_length, dtype=torch.bool, device=x.device)
+            mask = mask.tril(context_length - length)
         weights = None
         # the fused kernel's backward pass is slow on a CPU: a training step took 1.4 times as long
         slow = x.device.type == "cpu" and torch.is_grad_enabled()

@@ -1,45 +1,14 @@
 """What a captioner is made of: small, checked, and kept as `config.json` beside the weights."""
 
 import json
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from model.errors import CaptionLensError, CheckpointError, OptionError
+from model.errors import CheckpointError, OptionError
 
 FORMAT = "captionlens"
 _WHOLE_NUMBERS = ("vocab_size", "max_length", "width", "num_layers", "num_heads")
-
-
-def check_fit(where: Path, problems: Mapping[str, Sequence[str]]) -> None:
-    """Raises CheckpointError for tensors, by the kind of problem, that do not fit; lists five."""
-    told = (
-        f"{kind}: {', '.join(keys[:5])}" + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
-        for kind, keys in problems.items()
-        if keys
-    )
-    if any(problems.values()):
-        raise CheckpointError(f"{where}: does not fit its config.json; {'; '.join(told)}")
-
-
-@contextmanager
-def blame_file(path: Path) -> Iterator[None]:
-    """What a library raises over a file or folder, of whatever kind, becomes a CheckpointError.
-
-    What our own code raises is no fault of the file, and goes on as it is.
-    """
-    try:
-        yield
-    except (CaptionLensError, MemoryError, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # tokenizers' Rust panics are no Exception
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if raised_in.is_relative_to(Path(__file__).parents[1]):
-            raise
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{path}: {reason[0]}") from error
 
 
 @dataclass(kw_only=True)
@@ -56,7 +25,7 @@ class CaptionerConfig:
         decoding: what `DecodingOptions` start from with this checkpoint.
     """
 
-    encoder: dict
+    encoder: dict[str, Any]
     image_size: tuple[int, int]
     vocab_size: int
     max_length: int = 48
@@ -66,9 +35,9 @@ class CaptionerConfig:
     mlp_ratio: float = 4.0
     dropout: float = 0.1
     project_image: bool = False
-    decoding: dict = field(default_factory=dict)
+    decoding: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises OptionError for values that make no captioner."""
         numbers = {name: getattr(self, name) for name in _WHOLE_NUMBERS}
         if not isinstance(self.encoder, dict) or not isinstance(
@@ -78,7 +47,8 @@ class CaptionerConfig:
         numbers["encoder.hidden_size"] = self.encoder.get("hidden_size", 1)
         if not isinstance(self.image_size, list | tuple) or len(self.image_size) != 2:
             raise OptionError(f"image_size must be height and width, not {self.image_size!r}")
-        self.image_size = tuple(self.image_size)
+        height, width = self.image_size
+        self.image_size = (height, width)
         numbers |= dict(zip(("image height", "image width"), self.image_size, strict=True))
         for name, value in numbers.items():
             if type(value) is not int or value < 1:
@@ -113,9 +83,9 @@ class CaptionerConfig:
             raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise CheckpointError(f"{path}: not valid JSON ({error})") from error
-        kind = values.pop("model_type", None) if isinstance(values, dict) else None
-        if kind != FORMAT:
-            raise CheckpointError(f"{path}: model_type is {kind!r}, not a {FORMAT!r} captioner")
+        family = values.pop("model_type", None) if isinstance(values, dict) else None
+        if family != FORMAT:
+            raise CheckpointError(f"{path}: model_type is {family!r}, not a {FORMAT!r} captioner")
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise CheckpointError(f"{path}: unknown settings: {', '.join(unknown)}")

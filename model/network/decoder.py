@@ -5,23 +5,15 @@ image, MLP; learned positions; the output head shares the token embedding's matr
 2019; Press and Wolf 2017 for the tied head).
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.attention import KeyValues, MultiHeadAttention
-
-
-class LayerCache(NamedTuple):
-    """One layer's keys and values: the image's, and those of the tokens so far (None at first)."""
-
-    cross_attn: KeyValues
-    self_attn: KeyValues | None = None
-
-
-Cache = tuple[LayerCache, ...]
+from model.network.cache import Cache, LayerCache
 
 
 class TokenTree(NamedTuple):
@@ -43,15 +35,16 @@ class TokenTree(NamedTuple):
         return cls(positions, torch.cat([text, own], dim=1))
 
 
-def positions_of(
+def compute_positions(
     tokens: Tensor, cache: Cache, max_length: int, tree: TokenTree | None = None
 ) -> Tensor:
-    """Where the tokens (rows, T) stand, behind those in the cache unless a tree says otherwise;
-    raises ValueError when they do not fit into `max_length` positions."""
+    """Where the tokens (rows, T) stand: behind those in the cache, unless a tree says otherwise.
+
+    Raises ValueError when they do not fit into `max_length` positions.
+    """
     if tree is None:
-        start = 0 if cache[0].self_attn is None else cache[0].self_attn.keys.shape[2]
-        positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-        stop = start + tokens.shape[1]
+        stop = cache.length + tokens.shape[1]
+        positions = torch.arange(cache.length, stop, device=tokens.device)
     else:
         positions, stop = tree.positions, int(tree.positions.max()) + 1
     if stop > max_length:
@@ -70,6 +63,24 @@ class DecoderOutput(NamedTuple):
     logits: Tensor
     cache: Cache
     cross_attn_weights: tuple[Tensor, ...] | None
+
+
+class Decoder(Protocol):
+    """What search and explanation need of a text decoder, ours or one of transformers'."""
+
+    max_length: int
+
+    def look_at(self, image_features: Tensor) -> Cache:
+        """The cache before the first token, of image features (images, S, image_width)."""
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        cache: Cache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
+    ) -> DecoderOutput:
+        """Read more tokens (rows, T); see `TextDecoder.forward`."""
 
 
 class MLP(nn.Module):
@@ -110,18 +121,25 @@ class Block(nn.Module):
 
         mask: see `TokenTree`; causal if not given.
         """
-        normed = self.self_attn_norm(x)
-        words = self.self_attn.keys_values(normed)
-        if cache.self_attn is not None:
-            words = cache.self_attn.append(words)
-        attended, _ = self.self_attn(normed, words, is_causal=mask is None, mask=mask)
-        x = x + self.dropout(attended)
+        x, text = self.attend_to_text(x, cache.self_attn, mask)
         attended, weights = self.cross_attn(
             self.cross_attn_norm(x), cache.cross_attn, need_weights=need_weights
         )
         x = x + self.dropout(attended)
         x = x + self.dropout(self.mlp(self.mlp_norm(x)))
-        return x, cache._replace(self_attn=words), weights
+        return x, cache._replace(self_attn=text), weights
+
+    def attend_to_text(
+        self, x: Tensor, earlier: KeyValues | None, mask: Tensor | None = None
+    ) -> tuple[Tensor, KeyValues]:
+        """The first of the three parts: x (rows, T, width) after the self-attention, and the keys
+        and values of all tokens, those of the `earlier` ones first."""
+        normed = self.self_attn_norm(x)
+        text = self.self_attn.keys_values(normed)
+        if earlier is not None:
+            text = earlier.append(text)
+        attended, _ = self.self_attn(normed, text, is_causal=mask is None, mask=mask)
+        return x + self.dropout(attended), text
 
 
 class TextDecoder(nn.Module):
@@ -155,10 +173,11 @@ class TextDecoder(nn.Module):
         self.position_embedding = nn.Embedding(max_length, width)
         self.image_projection = nn.Linear(image_width, width) if project_image else nn.Identity()
         context_width = width if project_image else image_width
-        self.blocks = nn.ModuleList(
+        blocks = nn.ModuleList(
             Block(width, num_heads, context_width, int(width * mlp_ratio), dropout)
             for _ in range(num_layers)
         )
+        self.blocks = cast(Sequence[Block], blocks)  # torch's list does not tell of what
         self.final_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self._initialise(num_layers)
@@ -170,7 +189,9 @@ class TextDecoder(nn.Module):
         captions, beams or tokens.
         """
         context = self.image_projection(image_features)
-        return tuple(LayerCache(block.cross_attn.keys_values(context)) for block in self.blocks)
+        return Cache(
+            tuple(LayerCache(block.cross_attn.keys_values(context)) for block in self.blocks)
+        )
 
     def forward(
         self,
@@ -190,16 +211,19 @@ class TextDecoder(nn.Module):
 
         Raises ValueError when the tokens do not fit into `max_length` positions.
         """
-        positions = positions_of(tokens, cache, self.max_length, tree)
         mask = None if tree is None else tree.mask
-        x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
+        x = self.embed(tokens, compute_positions(tokens, cache, self.max_length, tree))
         layers, weights = [], []
-        for block, layer in zip(self.blocks, cache, strict=True):
+        for block, layer in zip(self.blocks, cache.layers, strict=True):
             x, layer, layer_weights = block(x, layer, need_weights, mask)
             layers.append(layer)
             weights.append(layer_weights)
         logits = F.linear(self.final_norm(x), self.token_embedding.weight)
-        return DecoderOutput(logits, tuple(layers), tuple(weights) if need_weights else None)
+        return DecoderOutput(logits, Cache(tuple(layers)), tuple(weights) if need_weights else None)
+
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """What the first block reads: tokens (rows, T) at positions (T,) -> (rows, T, width)."""
+        return self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
 
     def _initialise(self, num_layers: int) -> None:
         """GPT-2's: normal(0.02), and less for what is added onto the residual stream."""

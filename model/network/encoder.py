@@ -2,11 +2,11 @@
 
 import copy
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from model.errors import CheckpointError, OptionError
 
@@ -32,9 +32,9 @@ WHOLE = {  # where no patch can be left out, and why
     "swin": "its windows must be whole",
 }
 MAX_PATCHES = 16_384  # 2048 × 2048 pixels in patches of 16
-# Patches (B, kept) that one call, in whichever thread, is to see; the backbone's own forward has
-# no argument for it.
-_SEEN: ContextVar[Tensor | None] = ContextVar("seen", default=None)
+# Indices (B, n) of the patches that one call, in whichever thread, encodes; the backbone's own
+# forward has no argument for them.
+_VISIBLE_PATCHES: ContextVar[Tensor | None] = ContextVar("visible_patches", default=None)
 
 
 def check_encoder(model_type: str) -> None:
@@ -53,8 +53,7 @@ class ImageEncoder(nn.Module):
         config: the backbone's transformers config.
         image_size: (height, width) of the input in pixels, multiples of the patch size (of the
             last stage's, for Swin).
-        backbone: the network, when it is already there; else a new one is made, with random
-            weights.
+        backbone: the network, if it exists already; else one is made, with random weights.
 
     Set `patch_dropout` to leave out that share of the patches, others for each photo and step,
     in training: half the patches cost half the time and the captions hardly suffer (Liu et al.
@@ -68,11 +67,12 @@ class ImageEncoder(nn.Module):
         self,
         config: PreTrainedConfig,
         image_size: tuple[int, int],
-        backbone: nn.Module | None = None,
+        backbone: PreTrainedModel | None = None,
     ):
         super().__init__()
         check_encoder(config.model_type)
-        patch, image_size = config.patch_size, tuple(image_size)
+        height, width = image_size
+        patch, image_size = config.patch_size, (height, width)
         if config.model_type == "swin":  # each later stage joins 2 × 2 patches
             patch *= 2 ** (len(config.depths) - 1)
         if any(side % patch or side < patch for side in image_size):
@@ -88,7 +88,7 @@ class ImageEncoder(nn.Module):
         self.num_prefix_tokens = PREFIX_TOKENS[config.model_type](config)
         if hasattr(config, "vision_use_head"):
             config.vision_use_head = False  # SigLIP's pooling head, which we would not use
-        self.backbone = backbone or AutoModel.from_config(
+        self.backbone: PreTrainedModel = backbone or AutoModel.from_config(
             config, attn_implementation="sdpa", trust_remote_code=False
         )
         if hasattr(self.backbone, "pooler"):
@@ -98,7 +98,7 @@ class ImageEncoder(nn.Module):
         self.patch_dropout = 0.0
         self.kept_patches: Tensor | None = None
         if config.model_type not in WHOLE:
-            self.backbone.embeddings.register_forward_hook(self._drop_patches)
+            cast(nn.Module, self.backbone.embeddings).register_forward_hook(self._drop_patches)
         stretch = config.model_type in STRETCH_WHEN_ASKED
         self._arguments = {"interpolate_pos_encoding": True} if stretch else {}
         self._grey: tuple[_Weights, Tensor] | None = None
@@ -127,18 +127,18 @@ class ImageEncoder(nn.Module):
         """Prefix tokens and patches together."""
         return self.num_prefix_tokens + self.grid_size[0] * self.grid_size[1]
 
-    def forward(self, pixel_values: Tensor, seen: Tensor | None = None) -> Tensor:
+    def forward(self, pixel_values: Tensor, visible_patches: Tensor | None = None) -> Tensor:
         """pixel_values (B, 3, height, width), normalised -> image features (B, S, width).
 
-        seen: (B, n) indices of the patches to be encoded, equally many for each photo; the
-            others are left out, as if the photo had holes, and S = prefix + n. (Painting them
+        visible_patches: (B, n) indices of the patches to encode, equally many for each photo;
+            the others are left out, as if the photo had holes, and S = prefix + n. (Painting them
             grey would show their outline: Jain et al. 2022, "Missingness Bias".)
         """
-        if seen is not None:
-            return self._encode_seen(pixel_values, seen)
-        given = tuple(pixel_values.shape[2:])
-        if given != self.image_size:
-            raise ValueError(f"images of {given} pixels given, {self.image_size} expected")
+        if visible_patches is not None:
+            return self._encode_patches(pixel_values, visible_patches)
+        size = tuple(pixel_values.shape[2:])
+        if size != self.image_size:
+            raise ValueError(f"images of {size} pixels given, {self.image_size} expected")
         features = self.backbone(pixel_values, **self._arguments).last_hidden_state
         if features.shape[1] != self.num_tokens and not (self.training and self.patch_dropout):
             raise CheckpointError(
@@ -153,7 +153,7 @@ class ImageEncoder(nn.Module):
 
         They are kept until the weights are others.
         """
-        state = _Weights.of(self)
+        state = _Weights.sample(self)
         grey = torch.zeros(1, 3, *self.image_size, device=state.device)  # once normalised
         if self.training:  # each pass may drop other patches
             return self(grey)
@@ -162,17 +162,17 @@ class ImageEncoder(nn.Module):
             self._grey = kept = state, self(grey)
         return kept[1]
 
-    def _encode_seen(self, pixel_values: Tensor, seen: Tensor) -> Tensor:
-        kind = self.backbone.config.model_type
-        if kind in WHOLE:
+    def _encode_patches(self, pixel_values: Tensor, visible_patches: Tensor) -> Tensor:
+        family = self.backbone.config.model_type
+        if family in WHOLE:
             raise OptionError(
-                f"this image encoder ({kind}) cannot leave patches out: {WHOLE[kind]}"
+                f"this image encoder ({family}) cannot leave patches out: {WHOLE[family]}"
             )
-        token = _SEEN.set(seen)
+        token = _VISIBLE_PATCHES.set(visible_patches)
         try:
             return self.backbone(pixel_values, **self._arguments).last_hidden_state
         finally:
-            _SEEN.reset(token)
+            _VISIBLE_PATCHES.reset(token)
 
     def with_attention(self, pixel_values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Features (B, S, width), and each layer's self-attention weights (B, heads, S, S).
@@ -196,10 +196,12 @@ class ImageEncoder(nn.Module):
         output = twin.eval()(pixel_values, output_attentions=True, **self._arguments)
         return output.last_hidden_state, output.attentions
 
-    def _drop_patches(self, module: nn.Module, arguments: tuple, embedded: Tensor) -> Tensor | None:
+    def _drop_patches(
+        self, module: nn.Module, arguments: tuple[Tensor, ...], embedded: Tensor
+    ) -> Tensor | None:
         prefix = self.num_prefix_tokens
         patches = embedded[:, prefix:]
-        kept = _SEEN.get()
+        kept = _VISIBLE_PATCHES.get()
         if kept is None:
             self.kept_patches = None
             if not (self.training and self.patch_dropout):
@@ -225,7 +227,7 @@ class _Weights(NamedTuple):
     samples: tuple[float, ...]
 
     @classmethod
-    def of(cls, network: nn.Module) -> "_Weights":
+    def sample(cls, network: nn.Module) -> "_Weights":
         tensors = [*network.parameters(), *network.buffers()]
         middle = torch.stack(
             [t.detach().view(-1)[t.numel() // 2].float() for t in tensors if t.numel()]

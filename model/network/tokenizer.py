@@ -62,14 +62,15 @@ class CaptionTokenizer:
         tokenizer.no_padding()  # as it may have been saved after training
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True  # "<|end|>" typed by a user is text, not an end
-        self.start = tokenizer.token_to_id(START) if start is None else start
-        self.end = tokenizer.token_to_id(END) if end is None else end
+        start = tokenizer.token_to_id(START) if start is None else start
+        end = tokenizer.token_to_id(END) if end is None else end
         self._is_wordpiece = isinstance(tokenizer.model, models.WordPiece)
-        if self.start is None or self.end is None:
+        if start is None or end is None:
             raise CheckpointError(f"tokenizer.json has no {START} and {END} tokens")
+        self.start, self.end = start, end
 
     @cached_property
-    def alike(self) -> dict[int, int]:
+    def equal_tokens(self) -> dict[int, int]:
         """Tokens with capitals -> those of the same letters in small that begin a word: "A" at the
         start of a sentence is the "a" within it."""
         ids = self.tokenizer.get_vocab()

@@ -6,13 +6,17 @@ keys and values are copied for every hypothesis.
 """
 
 import inspect
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, EncoderDecoderCache, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
+from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
 from model.network.attention import KeyValues
-from model.network.decoder import Cache, DecoderOutput, LayerCache, TokenTree, positions_of
+from model.network.cache import Cache, LayerCache
+from model.network.decoder import DecoderOutput, TokenTree, compute_positions
 
 
 class TransformersDecoder(nn.Module):
@@ -45,11 +49,11 @@ class TransformersDecoder(nn.Module):
         """See `TextDecoder.look_at`. transformers projects the image while it reads a token, so
         one is read and forgotten."""
         context = self.image_projection(image_features)
-        both = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        image = DynamicCache()
+        both = EncoderDecoderCache(DynamicCache(), image)
         any_token = torch.zeros(len(context), 1, dtype=torch.long, device=context.device)
         self._read(any_token, context, both)
-        image = both.cross_attention_cache.layers
-        return tuple(LayerCache(KeyValues(layer.keys, layer.values)) for layer in image)
+        return Cache(tuple(map(LayerCache, _read_layers(image))))
 
     def forward(
         self,
@@ -59,27 +63,29 @@ class TransformersDecoder(nn.Module):
         tree: TokenTree | None = None,
     ) -> DecoderOutput:
         """See `TextDecoder.forward`."""
-        positions_of(tokens, cache, self.max_length, tree)
-        rows, (images, _, seen, _) = len(tokens), cache[0].cross_attn.keys.shape
+        compute_positions(tokens, cache, self.max_length, tree)
+        rows, images = len(tokens), cache.num_images
         if rows % images:
             raise ValueError(f"{rows} rows of tokens do not fit {images} images")
         words, image = DynamicCache(), DynamicCache()
-        for number, layer in enumerate(cache):
-            image.update(
-                *(x.repeat_interleave(rows // images, 0) for x in layer.cross_attn), number
-            )
+        for number, layer in enumerate(cache.layers):
+            keys, values = (x.repeat_interleave(rows // images, 0) for x in layer.cross_attn)
+            image.update(keys, values, number)
             if layer.self_attn is not None:
                 words.update(*layer.self_attn, number)
         # the image is in the cache already; this only says that there is one, and takes no memory
-        context = cache[0].cross_attn.keys.new_zeros(1).expand(rows, seen, 1)
+        any_keys = cache.layers[0].cross_attn.keys
+        context = any_keys.new_zeros(1).expand(rows, cache.context_length, 1)
         both = EncoderDecoderCache(words, image)
         output = self._read(tokens, context, both, need_weights, tree)
-        longer = tuple(
-            layer._replace(self_attn=KeyValues(read.keys, read.values))
-            for layer, read in zip(cache, words.layers, strict=True)
+        longer = Cache(
+            tuple(
+                layer._replace(self_attn=keys_values)
+                for layer, keys_values in zip(cache.layers, _read_layers(words), strict=True)
+            )
         )
-        weights = tuple(output.cross_attentions) if need_weights else None
-        return DecoderOutput(output.logits, longer, weights)
+        weights = output.cross_attentions if need_weights else None
+        return DecoderOutput(cast(Tensor, output.logits), longer, weights)
 
     def _read(
         self,
@@ -88,7 +94,7 @@ class TransformersDecoder(nn.Module):
         both: EncoderDecoderCache,
         need_weights: bool = False,
         tree: TokenTree | None = None,
-    ):
+    ) -> CausalLMOutputWithCrossAttentions:
         places = {}
         if tree is not None:
             hidden = torch.zeros(tree.mask.shape, dtype=context.dtype, device=context.device)
@@ -106,3 +112,9 @@ class TransformersDecoder(nn.Module):
             **self._arguments,
             **places,
         )
+
+
+def _read_layers(cache: DynamicCache) -> list[KeyValues]:
+    """What each layer of transformers' cache holds once tokens were read."""
+    layers = cast(list[CacheLayerMixin], cache.layers)
+    return [KeyValues(cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers]

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,23 +14,25 @@ from model.captioner import Captioner
 from model.errors import ImageError
 from model.explain.explanation import Explanation
 from model.network.tokenizer import PUNCTUATION
+from model.wording import NOTHING_TO_SAY
 
-MOST = 5  # words shown side by side
+MAX_WORDS = 5  # shown side by side
 # words that two captions may share without agreeing on anything
-SMALL = frozenset(
+FUNCTION_WORDS = frozenset(
     "a an and are as at by for from has have her his in into is it its of off on onto or out over "
     "some that the their them there they this through to two up while with".split()
 )
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one captioner made of a photo.
+class ComparedCaption:
+    """One captioner's caption of a photo, with its maps.
 
     Attributes:
         name: the captioner's.
-        explanation, maps: of its caption; the maps one a word.
-        seconds: that the caption took, from the photo to the last word, maps not counted.
+        explanation: of the caption.
+        maps: one for each word.
+        seconds: from the photo to the last word, without the maps.
     """
 
     name: str
@@ -38,58 +41,81 @@ class Side:
     seconds: float
 
     @property
-    def probability(self) -> float:
-        """Of a word, the geometric mean. Not of a token: vocabularies cut words differently."""
+    def word_probability(self) -> float:
+        """The geometric mean over the words. Not over the tokens: vocabularies cut words
+        differently."""
         return math.exp(self.explanation.log_probability / len(self.explanation.words))
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Time and probability, in words."""
-        return f"{self.seconds:.2f} s, {self.probability:.0%} likely a word"
+        return f"{self.seconds:.2f} s, {self.word_probability:.0%} likely a word"
 
 
-def look(captioner: Captioner, photo: Image.Image) -> Side:
-    """Caption a photo and explain the caption; raises ValueError for a caption without words."""
-    # the first pass through a network takes longer than others
-    captioner.caption(captioner.encoder.grey_features()[0], max_length=1, min_length=0)
-    begun = time.perf_counter()
-    features = captioner.encode([photo])[0]
-    caption = captioner.caption(features)
-    seconds = time.perf_counter() - begun
-    if not caption.words:
-        raise ImageError(f"{captioner.name} has nothing to say about this photo")
-    explanation = captioner.explain(features, caption)
-    return Side(captioner.name, explanation, explanation.heatmaps(), seconds)
+class ChosenWords(NamedTuple):
+    """The words whose maps are worth showing.
 
-
-def shared_words(sides: Sequence[Side]) -> list[list[int]]:
-    """For each side the places of the words that all of them say: equally many, in the order of
-    the first side. Capitals and marks do not count, nor do words such as "a" and "in".
-
-    A word said twice is taken where it is said first. Of more than `MOST` those are taken that
-    gain most from the photo.
+    Attributes:
+        indices: for each caption the indices of its words, equally many.
+        description: what these words are.
     """
-    places = []
-    for side in sides:
-        words = [plain(word.text) for word in side.explanation.words]
-        places.append({word: words.index(word) for word in words if word and word not in SMALL})
-    common = [word for word in places[0] if all(word in other for other in places)]
 
-    def gain(word: str) -> float:
-        return sum(s.explanation.gains[p[word]] for s, p in zip(sides, places, strict=True))
-
-    kept = sorted(common, key=gain, reverse=True)[:MOST]
-    return [[place[word] for word in common if word in kept] for place in places]
+    indices: list[list[int]]
+    description: str
 
 
-def words_to_show(sides: Sequence[Side]) -> tuple[list[list[int]], str]:
-    """For each side the places of the words whose maps are worth showing, and what they are."""
-    common = shared_words(sides)
-    if common[0]:
-        return common, "words in all of them"
-    most = [[int(np.argmax(side.explanation.gains))] for side in sides]
-    return most, "no word in common; the word that owes most to the photo"
+def explain_for_comparison(captioner: Captioner, photo: Image.Image) -> ComparedCaption:
+    """Caption a photo, timed, and explain the caption; raises ImageError for a caption without
+    words."""
+    # the first pass through a network takes longer than others
+    captioner.caption(photo, max_length=1, min_length=0)
+    start = time.perf_counter()
+    encoded = captioner.encode([photo])[0]
+    caption = captioner.caption(encoded)
+    seconds = time.perf_counter() - start
+    if not caption.words:
+        raise ImageError(f"{captioner.name}: {NOTHING_TO_SAY}")
+    explanation = captioner.explain(encoded, caption)
+    return ComparedCaption(captioner.name, explanation, explanation.heatmaps(), seconds)
 
 
-def plain(word: str) -> str:
-    """A word as it is compared."""
+def find_shared_words(captions: Sequence[ComparedCaption]) -> list[list[int]]:
+    """For each caption the indices of the words that are in all of them, in the order of the first.
+
+    Capitals and punctuation do not count, nor do words such as "a" and "in". Of a word that occurs
+    twice the first is taken; of more than `MAX_WORDS` those that gain most from the photo.
+    """
+    first_index_by_word = []
+    for caption in captions:
+        words = [normalize_word(word.text) for word in caption.explanation.words]
+        first_index_by_word.append(
+            {word: words.index(word) for word in words if word and word not in FUNCTION_WORDS}
+        )
+    shared = [
+        word
+        for word in first_index_by_word[0]
+        if all(word in indices for indices in first_index_by_word)
+    ]
+
+    def total_gain(word: str) -> float:
+        return sum(
+            caption.explanation.gains[indices[word]]
+            for caption, indices in zip(captions, first_index_by_word, strict=True)
+        )
+
+    kept = sorted(shared, key=total_gain, reverse=True)[:MAX_WORDS]
+    return [[indices[word] for word in shared if word in kept] for indices in first_index_by_word]
+
+
+def choose_words(captions: Sequence[ComparedCaption]) -> ChosenWords:
+    """The words that are in all captions; if there are none, each caption's word that gains most
+    from the photo."""
+    shared = find_shared_words(captions)
+    if shared[0]:
+        return ChosenWords(shared, "words in all of them")
+    most_gained = [[int(np.argmax(caption.explanation.gains))] for caption in captions]
+    return ChosenWords(most_gained, "no word in common; the word that owes most to the photo")
+
+
+def normalize_word(word: str) -> str:
+    """A word as it is compared: in small letters, without punctuation."""
     return word.lower().strip(PUNCTUATION)

@@ -6,20 +6,22 @@ import json
 import os
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from model.errors import CaptionLensError, OptionError
 from model.explain.explanation import Explanation
-from model.explain.methods import image_share, sinks, spread
+from model.explain.methods import compute_image_share, compute_spread, find_sinks
 from model.search.caption import Caption
 
 
-def records(image: str, captions: list[Caption] | Exception, checkpoint: str) -> list[dict]:
-    """A photo's rows: one for each caption, or the one error."""
+def make_records(
+    image: str, captions: list[Caption] | Exception, checkpoint: str
+) -> list[dict[str, Any]]:
+    """A photo's records: one for each caption, or the one error."""
     if isinstance(captions, Exception):
         return [{"image": image, **describe_error(captions)}]
     return [
@@ -35,103 +37,103 @@ def records(image: str, captions: list[Caption] | Exception, checkpoint: str) ->
 
 
 def describe_error(error: Exception) -> dict[str, str]:
-    """The error of a record; one that no user can mend keeps its trace."""
+    """The error's part of a record. A fault of the program keeps its trace."""
     if isinstance(error, CaptionLensError | OSError | MemoryError):
         return {"error": str(error)}
     trace = "".join(traceback.format_exception(error))
     return {"error": f"a fault in CaptionLens ({type(error).__name__}: {error})", "trace": trace}
 
 
-def jsonl_writer(file: TextIO) -> Callable[[dict], None]:
-    """What writes a record as a line of JSON."""
-
-    def write(record: dict) -> None:
-        print(json.dumps(record, ensure_ascii=False), file=file)
-
-    return write
+def to_jsonl(record: Mapping[str, Any]) -> str:
+    """A record as a line of JSON, with its line break."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-RECORD = b'{"image":'  # how a line of JSON begins
-CSV_HEADING = ["image", "caption", "log_probability", "error"]
+def to_csv(record: Mapping[str, Any]) -> str:
+    """A record as a line of CSV, with its line break."""
+    if "error" in record:
+        return _csv_line([record["image"], "", "", record["error"]])
+    probability = f"{record['log_probability']:.4f}"
+    return _csv_line([record["image"], record["caption"], probability, ""])
 
 
-def csv_writer(file: TextIO, heading: bool = True) -> Callable[[dict], None]:
-    """What writes a record as a line of CSV, after the heading, which is written at once."""
-    writer = csv.writer(file, lineterminator="\n")
-    if heading:
-        writer.writerow(CSV_HEADING)
+def _csv_line(values: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
 
-    def write(record: dict) -> None:
-        if "error" in record:
-            writer.writerow([record["image"], "", "", record["error"]])
-        else:
-            probability = f"{record['log_probability']:.4f}"
-            writer.writerow([record["image"], record["caption"], probability, ""])
 
-    return write
+JSONL_START = b'{"image":'  # how each line of JSON begins
+CSV_COLUMNS = ["image", "caption", "log_probability", "error"]
+CSV_HEADING = _csv_line(CSV_COLUMNS)
 
 
 def photo_key(image: str, folder: str = "") -> str:
-    """What a record's image is known by, so that a later run finds it: the absolute path, from
-    where it runs or else from `folder`. Links are not followed: a photo that another link leads to
-    has a record of its own.
+    """The absolute path of a record's image, by which a later run recognises the photo.
+
+    Relative paths begin at the working directory, or else at `folder`. Links are not followed: a
+    photo that another link leads to has a record of its own.
     """
-    # a name that is not text is written with backslashes
+    # bytes that are not text are written with backslashes, as in the output
     path = os.path.abspath(os.path.join(folder, image))
     return path.encode("utf-8", errors="backslashreplace").decode()
 
 
-def captioned(path: Path, format: str) -> Counter[str]:
+def count_captions(path: Path, format: str) -> Counter[str]:
     """How many captions a file of records (format "jsonl" or "csv") holds for each image, by its
-    `photo_key`; an error is none.
+    `photo_key`. Errors are not counted, nor is a last line that was cut off.
 
-    A last line that was cut off, as when the writing program was killed, is taken from the file.
-    Raises ValueError for a file of something else.
+    Raises OptionError for a file of something else.
     """
     data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    text = whole.decode("utf-8-sig", errors="backslashreplace")
+    whole_lines = data[: data.rfind(b"\n") + 1]
+    cut_line = data[len(whole_lines) :]
+    text = whole_lines.decode("utf-8-sig", errors="backslashreplace")
     try:
         if format == "jsonl":
             records = [json.loads(line) for line in text.split("\n") if line]
-            begins = data[len(whole) :][: len(RECORD)]
-            if not RECORD.startswith(begins):
-                raise ValueError("a last line of something else")
+            if not JSONL_START.startswith(cut_line[: len(JSONL_START)]):
+                raise ValueError("the last line is not the beginning of a record")
         else:
-            heading, *rows = csv.reader(io.StringIO(text, newline="")) if data else [CSV_HEADING]
-            if heading != CSV_HEADING:
+            columns, *rows = csv.reader(io.StringIO(text, newline="")) if data else [CSV_COLUMNS]
+            if columns != CSV_COLUMNS:
                 raise ValueError("another heading")
-            records = [dict(zip(heading, row, strict=True)) for row in rows]
-        images = Counter(photo_key(r["image"]) for r in records if not r.get("error"))
+            records = [dict(zip(columns, row, strict=True)) for row in rows]
+        return Counter(photo_key(r["image"]) for r in records if not r.get("error"))
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise OptionError(
-            f"{path}: not captions as {format}, so they cannot be gone on with; "
-            "give another --output"
+            f"{path}: not captions as {format}, so --resume cannot add to it; give another --output"
         ) from error
-    if len(whole) < len(data):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    return images
 
 
-def explanation_record(
+def remove_cut_line(path: Path) -> None:
+    """Shorten a file to its last line break: a program that was killed may have left part of a
+    line behind it."""
+    data = path.read_bytes()
+    os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def make_explanation_record(
     explanation: Explanation, maps: Sequence[np.ndarray], about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A sentence with a map for each word, ready for JSON; `about` says how they were made."""
+    """A sentence with a map for each word, ready for JSON.
+
+    about: how the maps were made; its items come first.
+    """
     attention = explanation.attention
     return {
         **about,
         "log_probability": explanation.log_probability,
         "grid_size": attention.grid_size,
         "num_prefix_tokens": attention.num_prefix_tokens,
-        "spread": spread(maps),
-        "sinks": np.argwhere(sinks(attention)).tolist(),
+        "spread": compute_spread(maps),
+        "sinks": np.argwhere(find_sinks(attention)).tolist(),
         "doubts": explanation.doubts(maps),
         "words": [
             {
                 "text": word.text,
                 "probability": word.probability,
-                "image_share": image_share(attention, (word.start, word.stop)),
+                "image_share": compute_image_share(attention, (word.start, word.stop)),
                 "gain": gain,
                 "map": heatmap.tolist(),
             }

@@ -5,79 +5,87 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from model.errors import OptionError
-from model.output.records import jsonl_writer
+from model.output.records import to_jsonl
 
 FORMATS = ("jsonl", "parquet")
-ERRORS = "errors.jsonl"
-PART_RECORDS, PART_SECONDS = 10_000, 60  # what a part holds at most; what a kill costs at most
+ERRORS_FILE = "errors.jsonl"
+MAX_PART_RECORDS = 10_000
+MAX_PART_SECONDS = 60  # what a run that is killed loses at most
 
 
 class PartFiles:
     """Writes records to `part-000001.jsonl` or `.parquet` and so on, which are whole or absent.
 
     Photos that could not be captioned are in `errors.jsonl`, which each run begins anew, as it
-    tries them again. To be used in a `with` statement, which writes the last part however it ends.
+    tries them again. Use it in a `with` statement, which writes the last part however it ends.
 
-    done: the photos that the folder's parts hold, of either format.
+    Attributes:
+        images_done: the photos that the folder's parts held at the start, of either format.
+        num_captioned, num_failed: photos that were added since.
 
-    Raises ValueError if they were captioned by another checkpoint.
+    Raises OptionError if the folder's parts were captioned by another checkpoint.
     """
 
     def __init__(self, folder: str | Path, format: str, checkpoint: str):
         self.folder, self.format = Path(folder), format
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.captioned = self.failed = 0
-        self.done: set[str] = set()
+        self.num_captioned = self.num_failed = 0
+        self.images_done: set[str] = set()
         parts = sorted(self.folder.glob("part-*"))
-        for image, other in (pair for part in parts for pair in _pairs(part)):
-            if other != checkpoint:
-                raise OptionError(f"{folder}: has captions by {other}; give another folder")
-            self.done.add(image)
-        self._number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
-        self._records: list[dict] = []
-        self._begun = 0.0
+        for part in parts:
+            for image, part_checkpoint in _read_images(part):
+                if part_checkpoint != checkpoint:
+                    problem = f"has captions by {part_checkpoint}; give another folder"
+                    raise OptionError(f"{folder}: {problem}")
+                self.images_done.add(image)
+        self._part_number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
+        self._records: list[dict[str, Any]] = []
+        self._part_start = 0.0  # when the first of the records came, on the monotonic clock
 
     def __enter__(self) -> "PartFiles":
-        (self.folder / ERRORS).unlink(missing_ok=True)
+        (self.folder / ERRORS_FILE).unlink(missing_ok=True)
         return self
 
-    def __exit__(self, *_) -> None:
-        self._write()
+    def __exit__(self, *_: object) -> None:
+        self._write_part()
 
-    def add(self, records: list[dict]) -> None:
-        """A photo's records: they stay together in a part."""
+    def add(self, records: list[dict[str, Any]]) -> None:
+        """Add a photo's records, which stay together in a part."""
         if "error" in records[0]:
-            self.failed += 1
-            with open(self.folder / ERRORS, "a", encoding="utf-8") as file:
-                jsonl_writer(file)(records[0])
+            self.num_failed += 1
+            with open(self.folder / ERRORS_FILE, "a", encoding="utf-8") as file:
+                file.write(to_jsonl(records[0]))
         else:
-            self.captioned += 1
+            self.num_captioned += 1
             if not self._records:
-                self._begun = time.monotonic()
+                self._part_start = time.monotonic()
             self._records += records
-        if time.monotonic() - self._begun > PART_SECONDS or len(self._records) >= PART_RECORDS:
-            self._write()
+        if (
+            time.monotonic() - self._part_start > MAX_PART_SECONDS
+            or len(self._records) >= MAX_PART_RECORDS
+        ):
+            self._write_part()
 
-    def _write(self) -> None:
+    def _write_part(self) -> None:
         if not self._records:
             return
-        self._number += 1
-        part = self.folder / f"part-{self._number:06d}.{self.format}"
+        self._part_number += 1
+        part = self.folder / f"part-{self._part_number:06d}.{self.format}"
         unfinished = self.folder / f".{part.name}"
         if self.format == "parquet":
             _write_parquet(self._records, unfinished)
         else:
             with open(unfinished, "w", encoding="utf-8") as file:
-                for record in self._records:
-                    jsonl_writer(file)(record)
+                file.writelines(map(to_jsonl, self._records))
         os.replace(unfinished, part)
         self._records = []
 
 
-def _pairs(part: Path) -> Iterator[tuple[str, str]]:
-    """(image, checkpoint) of a part's records."""
+def _read_images(part: Path) -> Iterator[tuple[str, str]]:
+    """(image, checkpoint) of each record of a part."""
     if part.suffix == ".parquet":
         import pyarrow.parquet as pq
 
@@ -88,7 +96,7 @@ def _pairs(part: Path) -> Iterator[tuple[str, str]]:
         yield row["image"], row["checkpoint"]
 
 
-def _write_parquet(records: list[dict], path: Path) -> None:
+def _write_parquet(records: list[dict[str, Any]], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -9,39 +9,45 @@ when the same command is given again.
 import io
 import json
 import os
-from collections import Counter
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from model.batches import caption_readable
 from model.captioner import default_device
-from model.errors import ImageError, OptionError, RunError
+from model.errors import ImageError, RunError
 from model.images import load_image
 from model.loading import load
-from model.output.records import photo_key, records
+from model.output.records import make_records, photo_key
 from model.output_path import check_output_folder
+from model.scale.attempts import Attempts
 from model.scale.part_files import PartFiles
-from model.scale.shards import is_shard, photos_in, sources
+from model.scale.plan import plan_batch_size, plan_workers
+from model.scale.shards import find_sources, is_shard, read_shard
 from model.search.caption import Caption
 
-# What a worker needs, measured with the shipped checkpoint: 0.9 GB once it is loaded, and 8 MB a
-# photo of the batch with five beams. Both doubled, for larger captioners, photos and beams.
-WORKER_MEMORY, PHOTO_MEMORY = 2 * 10**9, 16 * 10**6
-LARGEST_BATCH = 32  # larger ones are no faster
+if TYPE_CHECKING:  # Ray and pyarrow need not be there until captions are made with them
+    import pyarrow as pa
+    import ray
+    from ray.actor import ActorHandle
 
-BLOCK = 2**20  # bytes of photos that readers hand on at a time: few, so that all workers get some
-STORE = 2**29  # bytes that a Ray of our own keeps at most: where /dev/shm is small, it uses a file
-LOG = "ray.log"
+# Bytes of photos that readers hand on at a time: few, so that all workers get some
+MAX_BLOCK_BYTES = 2**20
+# Bytes that a Ray of our own keeps at most: where /dev/shm is small, it uses a file
+OBJECT_STORE_BYTES = 2**29
+LOG_FILE = "ray.log"
 
 
-class Result(NamedTuple):
+class PhotoCounts(NamedTuple):
     """Numbers of photos: in the output before, captioned now, and tried in vain."""
 
-    there: int
+    done_before: int
     captioned: int
     failed: int
 
@@ -53,47 +59,51 @@ def caption_on_ray(
     checkpoint: str | Path,
     options: dict[str, Any],
     format: str = "jsonl",
-    workers: int | None = None,
+    num_workers: int | None = None,
     batch_size: int | None = None,
-) -> Result:
+) -> PhotoCounts:
     """Caption the photos that the folder `output` does not hold yet.
 
-    paths: photos, Parquet files, WebDataset shards (tar), or folders of these.
-    options: of `DecodingOptions`.
-    format: of `part_files.FORMATS`.
-    workers: captioners; if None, one for each GPU, or else for each core that has memory for it.
-    batch_size: photos at a time; if None, as many as the memory of each worker allows.
+    Args:
+        paths: photos, Parquet files, WebDataset shards (tar), or folders of these.
+        options: of `DecodingOptions`.
+        format: of `part_files.FORMATS`.
+        num_workers: captioners; if None, one for each GPU, or else for each core that has memory
+            for it.
+        batch_size: photos at a time; if None, as many as the memory of each worker allows.
 
     RAY_ADDRESS names a cluster, whose machines must see the same files under the same paths;
     without it, Ray runs on this machine for as long as it takes.
 
-    Raises ValueError, in one line, where Ray Data is missing or fails, for more workers than there
+    Raises RunError where Ray Data is missing or fails, and OptionError for more workers than there
     is room for, and for an output that another captioner wrote.
     """
     check_output_folder(output)
     ray = _import_ray()
     captioner = load(checkpoint)
-    captioner.options(**options)  # complains before any photo is read
+    captioner.options(**options)  # raises OptionError before any photo is read
     parts = PartFiles(output, format, captioner.name)
-    done = {photo_key(image) for image in parts.done}
-    items = list(_items(paths, done))
-    guest = ray.is_initialized()
-    log = Path(output, LOG)
-    with _kept_in(log):
+    done = {photo_key(image) for image in parts.images_done}
+    sources = list(_list_sources(paths, done))
+    was_running = ray.is_initialized()
+    log = Path(output, LOG_FILE)
+    with _redirect_output(log):
         try:
             with parts:
-                for told in _captioned(ray, items, done, checkpoint, options, workers, batch_size):
-                    parts.add(told)
+                for photo_records in _caption_sources(
+                    ray, sources, done, checkpoint, options, num_workers, batch_size
+                ):
+                    parts.add(photo_records)
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]
             raise RunError(f"Ray stopped, see {log}: {reason}") from error
         finally:
-            if not guest:
+            if not was_running:
                 ray.shutdown()
-    return Result(len(parts.done), parts.captioned, parts.failed)
+    return PhotoCounts(len(parts.images_done), parts.num_captioned, parts.num_failed)
 
 
-def _import_ray():
+def _import_ray() -> ModuleType:
     # read by Ray when it is imported: no statistics sent, no bars
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
@@ -105,225 +115,223 @@ def _import_ray():
     return ray
 
 
-def _start(ray) -> None:
+def _start_ray(ray: ModuleType) -> None:
     address = os.environ.get("RAY_ADDRESS") or "local"
-    ours = {"object_store_memory": STORE, "include_dashboard": False}
-    settings = ours if address == "local" else {}
+    settings = {}
+    if address == "local":
+        settings = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(address, log_to_driver=False, logging_level="WARNING", **settings)
-    except Exception as error:  # Ray's own are of no class of theirs
+    except Exception as error:  # Ray raises errors of no class of its own here
         raise RunError(f"Ray did not start: {error}") from error
 
 
 @contextmanager
-def _kept_in(file: Path) -> Iterator[None]:
-    """What Ray prints: nothing keeps it quiet, its C++ side least of all, and it may be needed."""
+def _redirect_output(file: Path) -> Iterator[None]:
+    """Append what Ray prints to a file: nothing silences it, its C++ side least of all, and it may
+    be needed."""
     with file.open("a", encoding="utf-8", errors="backslashreplace") as log:
-        kept = os.dup(2)
+        standard_error = os.dup(2)
         os.dup2(log.fileno(), 2)
         try:
             with redirect_stdout(log):
                 yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
 
 
-def _items(paths: Sequence[str], done: set[str]) -> Iterator[dict]:
-    """What is left to read, as rows for `read`: photos, shards, and paths that are neither."""
-    seen = set(done)
-    for given in paths:
+def _list_sources(paths: Sequence[str], done: set[str]) -> Iterator[dict[str, Any]]:
+    """What is left to read, as rows for `read_source`: photos, shards, and paths that are neither,
+    with their error."""
+    keys = set(done)
+    for given_path in paths:
         try:
-            found, problem = sources(given), ""
+            files, problem = find_sources(given_path), ""
         except ImageError as error:
-            found, problem = [Path(given)], str(error)
-        for path in found:
-            # a name that is not text would be none in a table either
-            image = os.fsencode(path).decode(errors="backslashreplace")
-            if photo_key(image) not in seen:
-                seen.add(photo_key(image))
-                yield {"image": image, "path": os.fsencode(path), "error": problem}
+            files, problem = [Path(given_path)], str(error)
+        for file in files:
+            # bytes that are not text could not be in a table either
+            image = os.fsencode(file).decode(errors="backslashreplace")
+            if photo_key(image) not in keys:
+                keys.add(photo_key(image))
+                yield {"image": image, "path": os.fsencode(file), "error": problem}
 
 
-def read(item: dict, done, home: str) -> Iterator[dict]:
-    """The photos of one of `_items`, but for those done (by `photo_key`); what cannot be read is a
-    row too."""
-    name, problem = item["image"], item["error"]
+def read_source(
+    source: dict[str, Any], done: "ray.ObjectRef[set[str]]", working_folder: str
+) -> Iterator[dict[str, Any]]:
+    """The photos of a row of `_list_sources`, as rows with their bytes or what is wrong.
+
+    Args:
+        done: a Ray reference to the keys (`photo_key`) of the photos to leave out.
+        working_folder: where relative paths begin, as Ray's processes start elsewhere.
+    """
+    name, problem = source["image"], source["error"]
     if not problem:
-        path = os.path.join(home, os.fsdecode(item["path"]))  # Ray's processes start elsewhere
-        if is_shard(path):
+        path = os.path.join(working_folder, os.fsdecode(source["path"]))
+        keys_done: set[str] = set()
+        if is_shard(path):  # `_list_sources` has left out the other photos that are done
             import ray
 
-            done = ray.get(done)  # for shards alone: `_items` has left out photos that are done
+            keys_done = ray.get(done)
         try:
-            for inside, data in photos_in(path):
-                if inside and photo_key(name + inside, home) in done:
+            for suffix, data in read_shard(path):
+                if suffix and photo_key(name + suffix, working_folder) in keys_done:
                     continue
                 if isinstance(data, ImageError):
-                    yield {"image": name + inside, "bytes": b"", "error": f"{name}{inside}: {data}"}
+                    yield _photo_row(name + suffix, error=f"{name}{suffix}: {data}")
                 else:
-                    yield {"image": name + inside, "bytes": data or b"", "error": ""}
-        except Exception as error:
+                    yield _photo_row(name + suffix, data or b"")
+        except (ImageError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             problem = f"{name}: cannot be read ({reason})"
+        except Exception as error:
+            problem = f"{name}: {type(error).__name__}: {error}"
+            yield _photo_row(name, error=problem, trace=traceback.format_exc())
+            return
     if problem:
-        yield {"image": name, "bytes": b"", "error": problem}
+        yield _photo_row(name, error=problem)
 
 
-class Attempts:
-    """Knows which photos a worker has begun and not ended, as its process may end before that.
-
-    Ray would give such photos to a new process again and again.
-    """
-
-    def __init__(self):
-        self._together: set[str] = set()
-        self._alone: Counter[str] = Counter()
-
-    def begin(self, names: list[str]) -> bool:
-        """Whether these may be captioned together; if not, one of them has ended a process."""
-        fresh = self._together.isdisjoint(names)
-        self._together.update(names)
-        return fresh
-
-    def begin_alone(self, name: str) -> bool:
-        """Whether a photo may be captioned at all: not after it has ended two processes alone."""
-        self._alone[name] += 1
-        return self._alone[name] <= 2
-
-    def end(self, names: list[str]) -> None:
-        self._together.difference_update(names)
-        for name in names:
-            self._alone.pop(name, None)
+def _photo_row(name: str, data: bytes = b"", error: str = "", trace: str = "") -> dict[str, Any]:
+    """What a reader hands on: a photo's bytes, or why there are none; the trace is that of a fault
+    of the program."""
+    return {"image": name, "bytes": data, "error": error, "trace": trace}
 
 
 class Worker:
-    """A captioner in a process of its own, which Ray Data calls with a batch of photos."""
+    """A captioner in a process of its own, which Ray Data calls with a batch of photos.
 
-    def __init__(self, checkpoint: str | Path, options: dict, attempts, threads: int, home: str):
-        os.chdir(home)  # where a checkpoint's relative path begins
-        torch.set_num_threads(threads)
+    Args:
+        attempts: Ray's handle of the `Attempts` that all workers share.
+        num_threads: for torch.
+        working_folder: where a checkpoint's relative path begins.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        options: dict[str, Any],
+        attempts: "ActorHandle[Attempts]",
+        num_threads: int,
+        working_folder: str,
+    ):
+        os.chdir(working_folder)
+        torch.set_num_threads(num_threads)
         self.captioner = load(checkpoint).to(default_device())
         self.options, self.attempts = options, attempts
 
-    def __call__(self, table) -> dict:
-        """From a table of `read`'s rows to one that holds each photo's records as JSON."""
+    def __call__(self, table: "pa.Table") -> dict[str, list[str]]:
+        """From a table of `read_source`'s rows to one that holds each photo's records as JSON."""
         rows = table.to_pylist()
         names = [row["image"] for row in rows]
-        if self._ask("begin", names):
-            results = self._results(rows)
+        if self._call_attempts("begin_batch", names):
+            results = self._caption_rows(rows)
         else:
-            results = [result for row in rows for result in self._alone(row)]
-        self._ask("end", names)
-        told = [
-            records(name, result, self.captioner.name)
+            results = [self._caption_alone(row) for row in rows]
+        self._call_attempts("finish", names)
+        records = [
+            make_records(name, result, self.captioner.name)
             for name, result in zip(names, results, strict=True)
         ]
-        return {"records": [json.dumps(t) for t in told]}
+        return {"records": [json.dumps(photo_records) for photo_records in records]}
 
-    def _ask(self, question: str, about):
+    def _call_attempts(self, method: str, argument: str | list[str]) -> bool | None:
         import ray
 
-        return ray.get(getattr(self.attempts, question).remote(about))
+        return ray.get(getattr(self.attempts, method).remote(argument))
 
-    def _alone(self, row: dict) -> list[list[Caption] | Exception]:
-        if self._ask("begin_alone", row["image"]):
-            results = self._results([row])
-            self._ask("end", [row["image"]])  # it does no harm, however often the next one does
-            return results
-        problem = "ends the process that captions it (a crash, or no memory left); give a copy"
-        return [ImageError(f"{row['image']}: {problem}")]
+    def _caption_alone(self, row: dict[str, Any]) -> list[Caption] | Exception:
+        """A photo by itself, as it or one beside it has ended a process."""
+        name = row["image"]
+        if not self._call_attempts("begin_alone", name):
+            problem = "ends the process that captions it (a crash, or no memory left); give a copy"
+            return ImageError(f"{name}: {problem}")
+        result = self._caption_rows([row])[0]
+        self._call_attempts("finish", [name])  # it does no harm, however often the next one does
+        return result
 
-    def _results(self, rows: list[dict]) -> list[list[Caption] | Exception]:
-        pixels: list[Tensor | Exception] = []
+    def _caption_rows(self, rows: list[dict[str, Any]]) -> list[list[Caption] | Exception]:
+        pixel_values: list[Tensor | Exception] = []
         for row in rows:
             try:
-                pixels.append(self._pixel_values(row))
-            except Exception as error:
-                pixels.append(error)
-        captions = iter(self._captions([p for p in pixels if isinstance(p, Tensor)]))
-        return [next(captions) if isinstance(p, Tensor) else p for p in pixels]
+                pixel_values.append(self._load_pixel_values(row))
+            except Exception as error:  # a fault of the program too: it is in the photo's record
+                pixel_values.append(error)
+        return caption_readable(pixel_values, self._caption_pixel_values)
 
-    def _pixel_values(self, row: dict) -> Tensor:
+    def _load_pixel_values(self, row: dict[str, Any]) -> Tensor:
+        if row["trace"]:
+            raise RuntimeError(row["error"]) from RuntimeError(row["trace"])
         if row["error"]:
             raise ImageError(row["error"])
         # one photo at a time, as it can be a hundred times larger than what the encoder sees
-        return self.captioner.pixel_values([load_image(_Photo(row["bytes"], row["image"]))])
+        photo = load_image(_NamedBytes(row["bytes"], row["image"]))
+        return self.captioner.network.pixel_values([photo])
 
-    def _captions(self, pixels: list[Tensor]) -> list[list[Caption] | Exception]:
-        if not pixels:
-            return []
+    def _caption_pixel_values(self, pixel_values: list[Tensor]) -> list[list[Caption] | Exception]:
+        """Captions of photos, each as pixels (1, 3, height, width); what fails is tried again in
+        halves, as there may have been too little memory, and in the end is the photo's error."""
         try:
-            with torch.inference_mode():
-                features = self.captioner.encoder(torch.cat(pixels))
-            return self.captioner.captions(features, **self.options)
-        except Exception as error:  # too little memory, say: fewer at a time, at last without one
-            if len(pixels) == 1:
+            encoded = self.captioner.network.encode_pixel_values(torch.cat(pixel_values))
+            return [*self.captioner.captions(encoded, **self.options)]
+        except Exception as error:
+            if len(pixel_values) == 1:
                 return [error]
-            half = len(pixels) // 2
-            return self._captions(pixels[:half]) + self._captions(pixels[half:])
+        half = len(pixel_values) // 2
+        return self._caption_pixel_values(pixel_values[:half]) + self._caption_pixel_values(
+            pixel_values[half:]
+        )
 
 
-class _Photo(io.BytesIO):
-    """A photo's bytes with its name, which `load_image` tells where something is wrong."""
+class _NamedBytes(io.BytesIO):
+    """A photo's bytes with its name, which `load_image` puts into its errors."""
 
     def __init__(self, data: bytes, name: str):
         super().__init__(data)
         self.name = name
 
 
-def _captioned(ray, items, done, checkpoint, options, workers, batch_size) -> Iterator[list[dict]]:
-    """Each photo's records, in the order in which they get ready. Starts Ray if it must."""
-    if not items:
+def _caption_sources(
+    ray: ModuleType,
+    sources: list[dict[str, Any]],
+    done: set[str],
+    checkpoint: str | Path,
+    options: dict[str, Any],
+    num_workers: int | None,
+    batch_size: int | None,
+) -> Iterator[list[dict[str, Any]]]:
+    """Each photo's records, in the order in which they are finished. Starts Ray if it must."""
+    if not sources:
         return
     if not ray.is_initialized():
-        _start(ray)
-    have = ray.cluster_resources()
+        _start_ray(ray)
+    resources = ray.cluster_resources()
     cores = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
-    gpus = int(have.get("GPU", 0))
-    memory = have.get("memory", 0)  # bytes, on all machines
-    workers, threads = place(workers, cores, gpus, memory)
-    batch_size = batch_size or fitting_batch(memory / workers)
+    num_gpus = int(resources.get("GPU", 0))
+    memory = resources.get("memory", 0)  # bytes, on all machines
+    num_workers, num_threads = plan_workers(num_workers, cores, num_gpus, memory)
+    batch_size = batch_size or plan_batch_size(memory / num_workers)
 
-    home = os.getcwd()
+    working_folder = os.getcwd()
     attempts = ray.remote(num_cpus=0)(Attempts).remote()
-    ray.data.DataContext.get_current().target_max_block_size = BLOCK
-    dataset = ray.data.from_items(items, override_num_blocks=min(len(items), 1000))
+    ray.data.DataContext.get_current().target_max_block_size = MAX_BLOCK_BYTES
+    dataset = ray.data.from_items(sources, override_num_blocks=min(len(sources), 1000))
     dataset = dataset.flat_map(
-        read,
-        fn_kwargs={"done": ray.put(done), "home": home},
+        read_source,
+        fn_kwargs={"done": ray.put(done), "working_folder": working_folder},
         num_cpus=0,  # the workers have all, and reading takes next to nothing
-        compute=ray.data.TaskPoolStrategy(size=-(-workers // 4)),
+        compute=ray.data.TaskPoolStrategy(size=-(-num_workers // 4)),
     )
     dataset = dataset.map_batches(
         Worker,
-        fn_constructor_args=(checkpoint, options, attempts, threads, home),
+        fn_constructor_args=(checkpoint, options, attempts, num_threads, working_folder),
         batch_size=batch_size,
         batch_format="pyarrow",
-        num_cpus=threads,
-        num_gpus=1 if gpus else 0,
-        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=num_threads,
+        num_gpus=1 if num_gpus else 0,
+        compute=ray.data.ActorPoolStrategy(size=num_workers),
     )
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from map(json.loads, batch["records"].to_pylist())
-
-
-def place(workers: int | None, cores: Sequence[int], gpus: int, memory: float) -> tuple[int, int]:
-    """How many workers, and threads for each, on machines with so many cores.
-
-    Raises ValueError for more workers than GPUs or, where there are none, cores.
-    """
-    if workers is None:
-        workers = gpus or max(1, min(sum(cores), int(memory // WORKER_MEMORY)))
-    room, kind = (gpus, "GPUs") if gpus else (sum(cores), "cores")
-    if not 1 <= workers <= room:
-        raise OptionError(f"--workers must be from 1 to {room}, Ray's {kind}, not {workers}")
-    # the most that all workers can have, each within one machine
-    fits = (t for t in range(1, max(cores) + 1) if sum(c // t for c in cores) >= workers)
-    return workers, max(fits, default=1)
-
-
-def fitting_batch(memory: float) -> int:
-    """The photos that a worker with so many bytes takes at a time: what the captioner leaves,
-    divided by what a photo needs."""
-    return int(max(1, min(LARGEST_BATCH, (memory - WORKER_MEMORY) // PHOTO_MEMORY)))

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from model.network.tokenizer import Word
+
 
 class CaptionWord(NamedTuple):
     """A word, the probability the model gave it, and its tokens [start, stop) in the caption."""
@@ -34,7 +36,9 @@ class Caption:
     tokens: tuple[int, ...]
 
 
-def with_probabilities(words, log_probabilities: Sequence[float]) -> list[CaptionWord]:
+def with_probabilities(
+    words: Sequence[Word | CaptionWord], log_probabilities: Sequence[float]
+) -> list[CaptionWord]:
     """Words (`tokenizer.Word`) with their probabilities, from those of the tokens."""
     return [
         CaptionWord(

@@ -46,7 +46,7 @@ ENCODERS = {
 POSITIONS = 40
 
 
-def byte_level(*special: str) -> Tokenizer:
+def train_byte_level(*special: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -62,12 +62,12 @@ def byte_level(*special: str) -> Tokenizer:
 
 
 def gpt2_tokenizer() -> PreTrainedTokenizerFast:
-    return GPT2TokenizerFast(tokenizer_object=byte_level("<|endoftext|>"))
+    return GPT2TokenizerFast(tokenizer_object=train_byte_level("<|endoftext|>"))
 
 
 def roberta_tokenizer() -> PreTrainedTokenizerFast:
     special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-    return RobertaTokenizerFast(tokenizer_object=byte_level(*special))
+    return RobertaTokenizerFast(tokenizer_object=train_byte_level(*special))
 
 
 def bert_tokenizer() -> PreTrainedTokenizerFast:
@@ -139,9 +139,9 @@ def encoder_decoder(
     model.set_attn_implementation("eager")
     for part in (model.config, model.generation_config):
         part.decoder_start_token_id, part.eos_token_id, part.pad_token_id = start, end, end
-    model = enliven(model, "decoder")
+    model = enlarge_weights(model, "decoder")
     if decoder == "bert":
-        say_no_special(model.decoder, end, tokenizer)
+        suppress_special_tokens(model.decoder, end, tokenizer)
     return model, tokenizer
 
 
@@ -163,20 +163,22 @@ def blip(seed: int = 0) -> tuple[BlipForConditionalGeneration, PreTrainedTokeniz
         },
         vision_config=SIZES | IMAGE | {"initializer_range": 0.02},
     )
-    model = enliven(BlipForConditionalGeneration(config), "text_decoder")
-    say_no_special(model.text_decoder, config.text_config.sep_token_id, tokenizer)
+    model = enlarge_weights(BlipForConditionalGeneration(config), "text_decoder")
+    suppress_special_tokens(model.text_decoder, config.text_config.sep_token_id, tokenizer)
     return model, tokenizer
 
 
-def say_no_special(bert: PreTrainedModel, end: int, tokenizer: PreTrainedTokenizerFast) -> None:
-    """As in a trained one: of the special tokens only the end is ever said."""
+def suppress_special_tokens(
+    bert: PreTrainedModel, end: int, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """As in a trained one: of the special tokens only the end is ever written."""
     with torch.no_grad():
         for token in [*tokenizer.all_special_ids, *range(len(tokenizer), bert.config.vocab_size)]:
             if token != end:
                 bert.cls.predictions.bias[token] = -100
 
 
-def enliven(model: PreTrainedModel, decoder: str) -> PreTrainedModel:
+def enlarge_weights(model: PreTrainedModel, decoder: str) -> PreTrainedModel:
     """Weights so large that photos and words matter; biases and norms too, or they go untested."""
     with torch.no_grad():
         for name, p in model.named_parameters():

@@ -7,6 +7,8 @@ from transformers.models.bit.image_processing_bit import BitImageProcessor
 
 from model.captioner import Captioner
 from model.network.config import CaptionerConfig
+from model.network.decoder import TextDecoder
+from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer
 
 SENTENCES = [
@@ -47,14 +49,46 @@ def tiny_captioner(
     processor = BitImageProcessor(
         size={"height": image_size[0], "width": image_size[1]}, do_center_crop=False
     )
-    captioner = Captioner(config, tokenizer, processor)
+    captioner = Captioner(Network(config, tokenizer, processor))
     with torch.no_grad():
-        for p in captioner.decoder.parameters():
+        for p in captioner.network.decoder.parameters():
             if p.dim() == 2:
                 p.mul_(6)
         # single bytes seldom win, so that captions are made of words
-        captioner.decoder.token_embedding.weight[2:258] *= 0.1
-    return captioner.eval()
+        captioner.network.decoder.token_embedding.weight[2:258] *= 0.1
+    captioner.network.eval()
+    return captioner
+
+
+def tiny_decoder(
+    vocab_size: int = 12,
+    max_length: int = 16,
+    seed: int = 0,
+    scale: float = 8.0,
+    project_image: bool = False,
+) -> TextDecoder:
+    """A random decoder whose next-token distributions are far from uniform."""
+    torch.manual_seed(seed)
+    decoder = TextDecoder(
+        vocab_size=vocab_size,
+        max_length=max_length,
+        width=16,
+        num_layers=2,
+        num_heads=2,
+        image_width=10,
+        dropout=0.1,
+        project_image=project_image,
+    ).eval()
+    with torch.no_grad():
+        for p in decoder.parameters():
+            if p.dim() == 2:
+                p.mul_(scale)
+    return decoder
+
+
+def random_features(count: int, seed: int = 1) -> torch.Tensor:
+    """Image features for `tiny_decoder`, of 7 tokens each: (count, 7, 10)."""
+    return torch.randn(count, 7, 10, generator=torch.Generator().manual_seed(seed))
 
 
 def draw_photo(width: int = 60, height: int = 40, colour: tuple = (200, 60, 30)) -> Image.Image:

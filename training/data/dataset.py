@@ -1,8 +1,6 @@
-"""From captioned images to batches: examples, their collation, and a frozen encoder's cache."""
+"""From captioned photos to batches: examples, their collation, and cached image features."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,59 +10,79 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from model.captioner import Captioner
 from model.images import load_image
+from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer, as_sentence
-from training.data import CaptionedImage
-from training.data.augmentation import Augmentation
+from training.data.array_cache import (
+    create_array,
+    create_unfinished_file,
+    fingerprint_photos,
+    load_array,
+)
+from training.data.augmentation import Augmentation, mirror_caption
+from training.data.corpus import CaptionedImage
 
 IGNORED = -100  # label that the loss leaves out
+ENCODING_BATCH = 32  # photos
+
+
+def get_view_index(photo_index: int, mirror: bool) -> int:
+    """Where a photo's view stands in lists with two entries a photo, as it is and mirrored."""
+    return 2 * photo_index + mirror
+
+
+def list_view_captions(items: list[CaptionedImage]) -> list[list[str]]:
+    """The captions of each photo as it is and mirrored, at the places of `get_view_index`."""
+    captions = []
+    for item in items:
+        captions += [item.captions, [mirror_caption(caption) for caption in item.captions]]
+    return captions
 
 
 class CaptionDataset(Dataset):
-    """One example an image: its pixels or cached features, and its captions as tokens.
+    """One example per photo: pixels or cached features, and all its captions as tokens.
 
     Args:
-        captioner: whose tokenizer and preprocessing are used.
+        network: its tokenizer, image processor and `config.max_length` are used.
         augmentation: which views of the photos are shown; as they are if None.
-        features: (versions, images, S, image_width), from `cache_features`; pixels if None.
-        maps: (images, rows, cols, C), a teacher's, from `distillation.teacher_maps`.
+        features: (views, photos, S, image_width), from `cache_features`; pixels if None.
+        teacher_maps: (photos, rows, cols, C), from `distillation.cache_teacher_maps`.
     """
 
     def __init__(
         self,
         items: list[CaptionedImage],
-        captioner: Captioner,
+        network: Network,
         augmentation: Augmentation | None = None,
         features: np.ndarray | None = None,
-        maps: np.ndarray | None = None,
+        teacher_maps: np.ndarray | None = None,
     ):
-        self.items, self.captioner = items, captioner
+        self.items, self.network = items, network
         self.augmentation = augmentation or Augmentation()
-        self.features, self.maps = features, maps
-        self.epoch = 0  # which pass this is; `training.loop.trainer` says it before each
+        self.features, self.teacher_maps = features, teacher_maps
+        self.epoch = 0  # set by `training.loop.trainer.EpochCallback`
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> dict:
         item = self.items[index]
-        view = self.augmentation.view(index, self.epoch)
-        tokenizer, longest = self.captioner.tokenizer, self.captioner.config.max_length
+        view = self.augmentation.choose_view(index, self.epoch)
+        tokenizer, max_length = self.network.tokenizer, self.network.config.max_length
+        captions = [view.transform_caption(caption) for caption in item.captions]
         example = {
-            "image": 2 * index + view.mirror,
-            "captions": [
-                encode_caption(view.caption(c), tokenizer, longest) for c in item.captions
-            ],
+            "view_index": get_view_index(index, view.mirror),
+            "captions": [encode_caption(caption, tokenizer, max_length) for caption in captions],
         }
-        if self.maps is not None:
-            example["teacher_map"] = view.feature_map(torch.from_numpy(self.maps[index]))
+        if self.teacher_maps is not None:
+            teacher_map = torch.from_numpy(self.teacher_maps[index])
+            example["teacher_map"] = view.transform_map(teacher_map)
         if self.features is not None:
-            seen = self.features[int(view.mirror), index]
-            example["image_features"] = torch.from_numpy(seen).float()
+            features = self.features[int(view.mirror), index]
+            example["image_features"] = torch.from_numpy(features).float()
         else:
-            photo = view.photo(load_image(item.path))
-            example["pixel_values"] = self.captioner.pixel_values([photo])[0].cpu()
+            photo = view.transform_photo(load_image(item.path))
+            example["pixel_values"] = self.network.pixel_values([photo])[0].cpu()
         return example
 
 
@@ -75,94 +93,69 @@ def encode_caption(caption: str, tokenizer: CaptionTokenizer, max_length: int) -
 
 
 def collate(examples: list[dict]) -> dict[str, Tensor]:
-    """A batch: images as they are, `tokens` and `labels` (images, captions, T).
+    """A batch of examples as `CaptionDataset` makes them.
 
-    `image` is 2 · (place in the dataset) + (1 where it was mirrored).
+    Returns:
+        `tokens` and `labels` (photos, captions, T); `view_index` (photos,), see `get_view_index`;
+        `pixel_values` or `image_features`, and `teacher_map`, stacked.
     """
     tokens, labels = collate_captions([example["captions"] for example in examples])
     batch = {"tokens": tokens, "labels": labels}
     for name in examples[0].keys() - {"captions"}:
-        batch[name] = torch.stack([torch.as_tensor(e[name]) for e in examples])
+        batch[name] = torch.stack([torch.as_tensor(example[name]) for example in examples])
     return batch
 
 
 def collate_captions(captions: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
-    """Tokens and labels (images, captions, T) of each image's captions, start and end included.
+    """Tokens and labels (photos, captions, T) of each photo's captions, start and end included.
 
-    The label of a token is the one after it. What is not there (the rest of a short caption, or
-    of an image with fewer captions) is left out of the loss by its position, never by its id.
+    The label of a token is the one after it. Padding (after a short caption, or for a photo with
+    fewer captions) is left out of the loss by its position, never by its id.
     """
-    most = max(len(said) for said in captions)
-    longest = max(len(caption) for said in captions for caption in said) - 1
-    tokens = torch.zeros(len(captions), most, longest, dtype=torch.long)
+    max_captions = max(len(photo_captions) for photo_captions in captions)
+    max_length = max(len(caption) for photo_captions in captions for caption in photo_captions) - 1
+    tokens = torch.zeros(len(captions), max_captions, max_length, dtype=torch.long)
     labels = torch.full_like(tokens, IGNORED)
-    for i, said in enumerate(captions):
-        for k, caption in enumerate(said):
+    for i, photo_captions in enumerate(captions):
+        for k, caption in enumerate(photo_captions):
             tokens[i, k, : len(caption) - 1] = torch.tensor(caption[:-1])
             labels[i, k, : len(caption) - 1] = torch.tensor(caption[1:])
     return tokens, labels
 
 
-def fingerprint_of(items: list[CaptionedImage], *more: object) -> str:
-    """A name for what was computed from these photos (and `more`)."""
-    digest = hashlib.sha256(repr(more).encode())
-    for item in items:
-        about = item.path.stat()
-        digest.update(f"{item.path} {about.st_size} {about.st_mtime_ns}".encode())
-    return digest.hexdigest()[:16]
-
-
-def unfinished_file(folder: Path) -> Path:
-    """A new file to write into before it is renamed; two processes never have the same."""
-    handle, name = tempfile.mkstemp(".unfinished", dir=folder)
-    os.close(handle)
-    return Path(name)
-
-
-def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A new array file in half precision. Raises OSError if the disk has no room for all of it:
-    writing into a file that turns out not to fit would end the process."""
-    array = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-    if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
-        with open(path, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
-
-
 def cache_features(
-    captioner: Captioner,
+    network: Network,
     items: list[CaptionedImage],
     folder: Path,
     mirror: bool = False,
     bf16: bool = True,
-    batch_size: int = 32,
 ) -> np.ndarray:
-    """The features of a frozen encoder as a memory-mapped (versions, images, S, width) array.
+    """The features of a frozen encoder, memory-mapped: (views, photos, S, width) float16.
 
-    Half precision, computed once: the file is named after the encoder's weights and the images
-    and found again by the next run. With `mirror` there are two versions of each image.
+    They are computed once: the file is named after the encoder's weights and the photos, and later
+    runs find it. With `mirror` there are two views of each photo, else one.
     """
-    captioner.eval()  # features without patch dropout
+    network.eval()  # features without patch dropout
     weights = hashlib.sha256()
-    for name, weight in captioner.encoder.state_dict().items():
+    for name, weight in network.encoder.state_dict().items():
         weights.update(name.encode())
         weights.update(weight.float().cpu().numpy().tobytes())
-    prepared = captioner.image_processor.to_json_string()
-    made_with = [mirror, bf16, captioner.config.image_size, prepared, weights.hexdigest()]
-    path = folder / f"features-{fingerprint_of(items, made_with)}.npy"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        shape = (1 + mirror, len(items), captioner.encoder.num_tokens, captioner.config.image_width)
-        unfinished = unfinished_file(folder)
-        features = create_array(unfinished, shape)
-        for version in range(1 + mirror):
-            for start in tqdm(range(0, len(items), batch_size), "encoding photos"):
-                photos = [load_image(item.path) for item in items[start : start + batch_size]]
-                if version:
-                    photos = [ImageOps.mirror(photo) for photo in photos]
-                with torch.autocast(captioner.device.type, torch.bfloat16, bf16):
-                    encoded = captioner.encode(photos)
-                features[version, start : start + len(photos)] = encoded.float().cpu().numpy()
-        features.flush()
-        unfinished.rename(path)
-    return np.load(path, mmap_mode="c")  # writable for torch's sake; the file stays as it is
+    config, processor = network.config, network.image_processor.to_json_string()
+    parameters = [mirror, bf16, config.image_size, processor, weights.hexdigest()]
+    path = folder / f"features-{fingerprint_photos(items, parameters)}.npy"
+    if path.is_file():
+        return load_array(path)
+    unfinished = create_unfinished_file(folder)
+    shape = (1 + mirror, len(items), network.encoder.num_tokens, config.image_width)
+    features = create_array(unfinished, shape)
+    for view in range(1 + mirror):
+        for start in tqdm(range(0, len(items), ENCODING_BATCH), "encoding photos"):
+            photos = [load_image(item.path) for item in items[start : start + ENCODING_BATCH]]
+            if view:
+                photos = [ImageOps.mirror(photo) for photo in photos]
+            with torch.autocast(network.device.type, torch.bfloat16, bf16):
+                encoded = network.encode(photos)
+            features[view, start : start + len(photos)] = encoded.float().cpu().numpy()
+    features.flush()
+    unfinished.rename(path)
+    return load_array(path)

@@ -29,7 +29,7 @@ TYPOGRAPHY = str.maketrans(
 )
 
 # Words that become two: a space goes between the two groups.
-SPLITS = [
+SPLIT_RULES = [
     (re.compile(pattern, re.IGNORECASE), r"\1 \2")
     for pattern in (
         r"(?<=[a-z])()(?<!n)(n't)(?![a-z])",
@@ -45,7 +45,7 @@ SPLITS = [
 TOKEN = re.compile(
     rf"""
       https?://\S+ | [\w.-]+@[\w-]+\.\w+ | </?[a-z]+>
-    | n't\b | 't(?=[ ](?:is|was)) | y'(?=[ ]all)     # made by SPLITS
+    | n't\b | 't(?=[ ](?:is|was)) | y'(?=[ ]all)     # made by SPLIT_RULES
     | '(?:s|m|d|ll|re|ve)\b                         # dog 's, they 're
     | '(?:em|til|cause)\b | 'n(?:'|\b) | ol' | '\d0s\b   # rock 'n' roll, '80s
     | (?:{ABBREVIATIONS.replace(" ", "|").replace(".", r"[.]")})\.(?!\w)
@@ -66,7 +66,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
-NAMES = {
+TOKEN_NAMES = {
     '"': "''", "(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"
 }  # fmt: skip
 
@@ -74,7 +74,7 @@ NAMES = {
 def tokenize(caption: str) -> list[str]:
     """The lower-case words of one caption, punctuation left out; [] when there are none."""
     caption = caption.translate(TYPOGRAPHY)
-    for pattern, parts in SPLITS:
+    for pattern, parts in SPLIT_RULES:
         caption = pattern.sub(parts, caption)
-    words = (NAMES.get(token, token.lower()) for token in TOKEN.findall(caption))
+    words = (TOKEN_NAMES.get(token, token.lower()) for token in TOKEN.findall(caption))
     return [word for word in words if word not in PUNCTUATION]

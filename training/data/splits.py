@@ -87,9 +87,10 @@ def _list(values: dict[str, None], most: int = 10) -> str:
 
 def find_split_column(columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> str | None:
     """The column that tells the split: `split`, or another of `SPLIT_COLUMNS` with such values."""
-    present = [column for column in SPLIT_COLUMNS if column in set(columns)]
-    if not present or present[0] == "split":
-        return "split" if present else None
+    by_name = {column.lower(): column for column in columns}
+    present = [by_name[name] for name in SPLIT_COLUMNS if name in by_name]
+    if not present or "split" in by_name:
+        return present[0] if present else None
     values: dict[str, set[Any]] = {column: set() for column in present}
     for row in rows:
         for column in present:

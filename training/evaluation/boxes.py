@@ -1,4 +1,4 @@
-"""Boxes around things, in COCO's format, and the words that name them."""
+"""Boxes around objects, in COCO's format, and the words that name these."""
 
 import json
 from collections import defaultdict
@@ -10,7 +10,8 @@ import numpy as np
 
 from model.errors import DataError
 
-# What captions say -> COCO's category
+SAMPLES_PER_SIDE = 8  # points of a patch that are tested for being in a box
+# Word of a caption -> COCO's category
 SYNONYMS = {
     **dict.fromkeys(
         "man woman boy girl child kid baby toddler guy lady player skier surfer snowboarder "
@@ -28,17 +29,17 @@ SYNONYMS = {
 
 
 @dataclass(frozen=True)
-class Inside:
-    """Which part of the patches lies in the boxes of a thing.
+class BoxCoverage:
+    """How much of each patch lies in the boxes of an object.
 
-    patches: (rows, cols), the share of each patch's area that is inside, 0 to 1.
+    patches: (rows, cols), the fraction of each patch's area that is inside, 0 to 1.
     """
 
     patches: np.ndarray
 
     def score(self, heatmap: np.ndarray) -> tuple[float, float]:
-        """Whether the centre of the map's highest patch is inside (a patch counts when half of
-        it is), and the share of the map's mass that is."""
+        """Whether the centre of the map's highest patch is inside (at least half of the patch is),
+        and the fraction of the map's mass that is."""
         peak = np.unravel_index(heatmap.argmax(), heatmap.shape)
         total = float(heatmap.sum())
         mass = float((heatmap * self.patches).sum()) / total if total > 0 else 0.0
@@ -46,45 +47,55 @@ class Inside:
 
 
 class Boxes:
-    """The boxes of a COCO file by photo and category."""
+    """The boxes of a COCO file by photo and category.
 
-    def __init__(self, found: dict[str, dict[str, list[Sequence[float]]]], sizes: dict[str, tuple]):
-        self._found, self._sizes = found, sizes
+    Args:
+        boxes: file name -> category -> boxes (left, top, width, height) in pixels.
+        sizes: file name -> (width, height) of the photo in pixels.
+    """
+
+    def __init__(
+        self,
+        boxes: dict[str, dict[str, list[Sequence[float]]]],
+        sizes: dict[str, tuple[int, int]],
+    ):
+        self._boxes, self._sizes = boxes, sizes
 
     @classmethod
-    def read(cls, path: str | Path) -> "Boxes":
-        """Raises DataError for a file that is not COCO's `instances` JSON."""
+    def load(cls, path: str | Path) -> "Boxes":
+        """Read a file; raises DataError for one that is not COCO's `instances` JSON."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             images = {image["id"]: image for image in content["images"]}
-            names = {category["id"]: category["name"] for category in content["categories"]}
-            found: dict = defaultdict(lambda: defaultdict(list))
+            categories = {category["id"]: category["name"] for category in content["categories"]}
+            boxes: dict = defaultdict(lambda: defaultdict(list))
             for annotation in content["annotations"]:
                 if annotation.get("iscrowd"):
                     continue  # a crowd's box says little about where a person is
                 image = images[annotation["image_id"]]["file_name"]
-                found[image][names[annotation["category_id"]]].append(annotation["bbox"])
+                boxes[image][categories[annotation["category_id"]]].append(annotation["bbox"])
             sizes = {i["file_name"]: (i["width"], i["height"]) for i in images.values()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: not a COCO instances file ({error!r})") from None
-        return cls(found, sizes)
+        return cls(boxes, sizes)
 
     def __contains__(self, image: str) -> bool:
-        return image in self._found
+        return image in self._boxes
 
-    def of(self, image: str, word: str, grid_size: tuple[int, int] = (16, 16)) -> Inside | None:
-        """Where in a photo the thing is that a word names; None if it names none with a box."""
-        plain = word.lower().strip(".,!?")
-        category = SYNONYMS.get(plain, plain)
-        boxes = self._found.get(image, {}).get(category)
+    def locate(
+        self, image: str, word: str, grid_size: tuple[int, int] = (16, 16)
+    ) -> BoxCoverage | None:
+        """Where in a photo the object is that a word names; None if it names none with a box."""
+        name = word.lower().strip(".,!?")
+        boxes = self._boxes.get(image, {}).get(SYNONYMS.get(name, name))
         if not boxes:
             return None
         width, height = self._sizes[image]
         rows, cols = grid_size
-        fine = 8  # samples a patch's side
-        y = (np.arange(rows * fine) + 0.5) / (rows * fine) * height
-        x = (np.arange(cols * fine) + 0.5) / (cols * fine) * width
-        inside = np.zeros((rows * fine, cols * fine), dtype=bool)
+        samples = SAMPLES_PER_SIDE
+        y = (np.arange(rows * samples) + 0.5) / (rows * samples) * height
+        x = (np.arange(cols * samples) + 0.5) / (cols * samples) * width
+        inside = np.zeros((rows * samples, cols * samples), dtype=bool)
         for left, top, w, h in boxes:
             inside |= ((y >= top) & (y < top + h))[:, None] & ((x >= left) & (x < left + w))
-        return Inside(inside.reshape(rows, fine, cols, fine).mean(axis=(1, 3)))
+        return BoxCoverage(inside.reshape(rows, samples, cols, samples).mean(axis=(1, 3)))

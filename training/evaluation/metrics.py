@@ -27,12 +27,13 @@ IMPLEMENTATION = f"pycocoevalcap {version('pycocoevalcap')}"
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """What `score_captions` found; `dataclasses.asdict` makes it ready for JSON.
+    """The scores of `score_captions`; `dataclasses.asdict` makes a record for JSON of it.
 
-    points: metric name -> points, 100 times the metric (BLEU-4 18.2, CIDEr 45.0).
-    made_with: metric name -> {"implementation": ..., "tokenizer": ...}.
-    num_images: how many captions were scored.
-    unscored: images left out, as none of their references has a word.
+    Attributes:
+        points: metric name -> points, 100 times the metric (BLEU-4 18.2, CIDEr 45.0).
+        made_with: metric name -> {"implementation": ..., "tokenizer": ...}.
+        num_images: how many captions were scored.
+        unscored: images left out, as none of their references has a word.
     """
 
     points: dict[str, float]
@@ -51,18 +52,19 @@ def score_captions(
         them count for CIDEr's document frequencies, and only for those. A caption without words
         ("...") does not count, and an image that has no other is left out.
 
-    METEOR is left out when there is no working `java`. Raises ValueError for input that cannot
-    be scored, see `cider_scores`.
+    METEOR is left out when there is no working `java`.
+
+    Raises DataError for input that cannot be scored, see `compute_cider_scores`.
     """
-    words, reference_words, unscored = _to_words(candidates, references)
+    words, reference_words, unscored = _tokenize_all(candidates, references)
     own_references = {image: reference_words[image] for image in words}
 
     bleu, _ = Bleu(4).compute_score(own_references, words, verbose=0)
     scores = {f"BLEU-{n}": bleu[n - 1] for n in (1, 2, 3, 4)}
     scores["ROUGE-L"], _ = Rouge().compute_score(own_references, words)
-    scores["CIDEr"] = np.mean(_cider(words, reference_words))
-    if java_works():
-        scores["METEOR"] = _meteor(words, own_references)
+    scores["CIDEr"] = np.mean(_compute_cider(words, reference_words))
+    if can_run_java():
+        scores["METEOR"] = _compute_meteor(words, own_references)
 
     return CaptionScores(
         points={name: 100 * float(score) for name, score in scores.items()},
@@ -74,7 +76,7 @@ def score_captions(
     )
 
 
-def cider_scores(
+def compute_cider_scores(
     candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
 ) -> np.ndarray:
     """CIDEr points of each image, in the order of `candidates`: (images,), 0 to 1000.
@@ -83,38 +85,38 @@ def cider_scores(
     `references` / images whose captions have it), so in a corpus of one image all scores are 0.
     The score of an image is nan when none of its references has a word.
 
-    Raises ValueError when there is nothing to score: no candidates, candidates without references,
+    Raises DataError when there is nothing to score: no candidates, candidates without references,
     or no reference with words at all.
     """
-    words, reference_words, _ = _to_words(candidates, references)
-    score_of = dict(zip(words, 100 * _cider(words, reference_words), strict=True))
-    return np.array([score_of.get(image, np.nan) for image in candidates])
+    words, reference_words, _ = _tokenize_all(candidates, references)
+    scores_by_image = dict(zip(words, 100 * _compute_cider(words, reference_words), strict=True))
+    return np.array([scores_by_image.get(image, np.nan) for image in candidates])
 
 
 def can_cider_rise(references: Mapping[str, Sequence[str]]) -> bool:
     """Whether any captions could earn CIDEr points with these references.
 
-    None can with a single image, nor where every n-gram stands in the captions of all images: its
-    weight is 0. Else the captions that people wrote earn some.
+    None can with a single image, nor where every n-gram is in the captions of all images: its
+    weight is 0. Otherwise the captions that people wrote earn some.
     """
     with_words = {
-        image: kept for image, captions in references.items() if (kept := drop_wordless(captions))
+        image: texts for image, captions in references.items() if (texts := drop_wordless(captions))
     }
-    # what tells a few images apart tells them apart among all, and thousands take seconds
-    for references in (dict(islice(with_words.items(), 10)), with_words):
-        for k in range(max(map(len, references.values()), default=0)):
-            captions = {image: some[k % len(some)] for image, some in references.items()}
-            if cider_scores(captions, references).any():
+    # a few images first, as thousands take seconds: if these differ, all do
+    for subset in (dict(islice(with_words.items(), 10)), with_words):
+        for k in range(max(map(len, subset.values()), default=0)):
+            captions = {image: texts[k % len(texts)] for image, texts in subset.items()}
+            if compute_cider_scores(captions, subset).any():
                 return True
     return False
 
 
 def drop_wordless(captions: Sequence[str]) -> list[str]:
-    """The captions in which a metric finds a word, which "..." has none of."""
+    """The captions in which the metrics count a word; in "..." they count none."""
     return [caption for caption in captions if tokenize(caption)]
 
 
-def java_works() -> bool:
+def can_run_java() -> bool:
     """Whether METEOR can run. macOS has a `java` that only says that Java is not installed."""
     return (
         shutil.which("java") is not None
@@ -122,9 +124,11 @@ def java_works() -> bool:
     )
 
 
-def _to_words(candidates, references):
-    """Both in the form pycocoevalcap takes, image -> list of captions, words joined by spaces, and
-    the images that are left out."""
+def _tokenize_all(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, list[str]], dict[str, list[str]], list[str]]:
+    """Candidates and references in the form that pycocoevalcap takes, image -> list of captions,
+    words joined by spaces; and the images that are left out."""
     if not candidates:
         raise DataError("no captions to score: pass at least one image with its caption")
     missing = [image for image in candidates if image not in references]
@@ -151,16 +155,18 @@ def _to_words(candidates, references):
     return words, reference_words, unscored
 
 
-def _cider(words, reference_words) -> np.ndarray:
+def _compute_cider(
+    words: dict[str, list[str]], reference_words: dict[str, list[str]]
+) -> np.ndarray:
     # pycocoevalcap takes document frequencies from the images it scores: images without a
     # candidate get an empty one, which changes no frequency, and their scores are dropped.
-    everywhere = {image: words.get(image, [""]) for image in reference_words}
-    _, scores = Cider().compute_score(reference_words, everywhere)
-    score_of = dict(zip(reference_words, scores, strict=True))
-    return np.array([score_of[image] for image in words])
+    candidates = {image: words.get(image, [""]) for image in reference_words}
+    _, scores = Cider().compute_score(reference_words, candidates)
+    scores_by_image = dict(zip(reference_words, scores, strict=True))
+    return np.array([scores_by_image[image] for image in words])
 
 
-def _meteor(words, references) -> float:
+def _compute_meteor(words: dict[str, list[str]], references: dict[str, list[str]]) -> float:
     scorer = Meteor()  # starts a Java process, which ends with the object
     score, _ = scorer.compute_score(references, words)
     scorer.meteor_p.stdout.close()

@@ -1,5 +1,4 @@
-"""The course of a run, as it goes: its log, its learning curve, which evaluation was the best, and
-whether the run has collapsed."""
+"""Callbacks of a run: its log, its learning curve, and the detection of a collapse."""
 
 import json
 from pathlib import Path
@@ -7,25 +6,26 @@ from pathlib import Path
 from transformers import TrainerCallback
 
 from model.errors import RunError
-from training.loop.run_folder import CURVE, LOG, write_whole
+from training.data.dataset import CaptionDataset
+from training.loop.run_folder import CURVE, LOG, write_atomically
 
-ENOUGH = 10  # dev photos, below which one caption for all may be right
-BEGINNING = 3  # evaluations before which a run may say the same of all photos
-UNENDING = 0.5  # share of captions that only the longest length ends
+MIN_DEV_PHOTOS = 10  # with fewer, one caption for all of them may be right
+GRACE_EVALUATIONS = 3  # before a run that never worked counts as collapsed
+MAX_UNENDING = 0.5  # fraction of captions that only the maximum length ends
 
 
 def compute_selection_score(cider: float, loss: float) -> float:
-    """What the best checkpoint is chosen by: dev CIDEr, and the dev loss where it is the same.
+    """The score that chooses the best checkpoint: dev CIDEr, and the dev loss on a tie.
 
-    CIDEr is 0 for every caption of too few dev photos, and for all captions of a run that has not
-    begun to speak: it alone would take the first checkpoint for the best.
+    CIDEr is 0 for every caption of too few dev photos, and for all captions early in a run: alone
+    it would choose the first checkpoint.
     """
-    return cider - 1e-6 * loss  # less than what a different CIDEr differs by
+    return cider - 1e-6 * loss  # less than any difference in CIDEr
 
 
 def find_best(history: list[dict]) -> dict | None:
-    """The entry of the best evaluation in a Trainer's log history, if there is one yet."""
-    # without a loss: of a run that began before the loss was computed
+    """The entry of the best evaluation in a Trainer's log history; None before the first."""
+    # runs of older versions have no eval_loss
     return max(
         (entry for entry in history if "eval_cider" in entry),
         key=lambda entry: compute_selection_score(entry["eval_cider"], entry.get("eval_loss", 0)),
@@ -34,73 +34,83 @@ def find_best(history: list[dict]) -> dict | None:
 
 
 def describe_best(history: list[dict]) -> str:
-    """The best evaluation's dev score: that which it was chosen by."""
+    """The dev score of the best evaluation, the one that it was chosen by."""
     best = find_best(history)
     if best["eval_cider"] > 0 or "eval_loss" not in best:
         return f"dev CIDEr {best['eval_cider']:.1f}"
     return f"dev loss {best['eval_loss']:.3f} (dev CIDEr was 0 throughout)"
 
 
-class Collapse(RunError):
-    """A run that learns nothing any more; the message is one line that says what to do."""
+class CollapseError(RunError):
+    """A run that learns nothing any more; the message is one line with advice."""
 
 
-class Course(TrainerCallback):
+class EpochCallback(TrainerCallback):
+    """Tells the train photos which epoch this is. (accelerate would, but not after resuming in the
+    middle of an epoch, and not in several processes.)"""
+
+    def __init__(self, photos: CaptionDataset):
+        self.photos = photos
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.photos.epoch = int(state.epoch or 0)
+
+
+class RunMonitor(TrainerCallback):
     """Writes the log and the curve into the run folder, and stops a run that has collapsed.
 
-    Both are drawn from the Trainer's own history, which a resumed run takes up where it was.
+    Both come from the Trainer's own history, which a resumed run continues.
 
     Args:
-        dev_photos: how many photos are captioned at an evaluation.
-        one_caption_is_right: people say the same of all of them, so a captioner may too.
+        output: the run folder.
+        num_dev_photos: how many photos are captioned at an evaluation.
+        same_references: whether people wrote the same about all of them, so that one caption for
+            all may be right.
     """
 
-    def __init__(self, output: Path, dev_photos: int, one_caption_is_right: bool = False):
-        self.output, self.dev_photos = output, dev_photos
-        self.one_caption_is_right = one_caption_is_right
+    def __init__(self, output: Path, num_dev_photos: int, same_references: bool = False):
+        self.output, self.num_dev_photos = output, num_dev_photos
+        self.same_references = same_references
 
     def on_log(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             lines = "".join(json.dumps(entry) + "\n" for entry in state.log_history)
-            write_whole(self.output / LOG, lines)
+            write_atomically(self.output / LOG, lines)
 
     def on_evaluate(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             draw_curve(state.log_history, self.output / CURVE)
         evaluations = [entry for entry in state.log_history if "eval_cider" in entry]
-        if reason := self.collapsed(evaluations):
-            raise Collapse(reason)
+        if reason := self.find_collapse(evaluations):
+            raise CollapseError(reason)
 
-    def collapsed(self, evaluations: list[dict]) -> str | None:
-        """Why a run with these evaluations should stop, if it should."""
-        if self.dev_photos < ENOUGH:
+    def find_collapse(self, evaluations: list[dict]) -> str | None:
+        """Why a run with these evaluations should stop; None if it should continue."""
+        if self.num_dev_photos < MIN_DEV_PHOTOS:
             return None
-        for is_bad, what in (
-            (
-                lambda e: (
-                    e["eval_distinct"] * self.dev_photos < 1.5 and not self.one_caption_is_right
-                ),
-                "every dev photo gets the same caption: the decoder does not look at photos",
-            ),
-            (
-                lambda e: e["eval_unending"] > UNENDING,
-                "most captions never end: the decoder does not know how a sentence goes",
-            ),
-        ):
-            bad = [is_bad(entry) for entry in evaluations]
-            # who has told photos apart may not stop; until then, some time to begin
-            allowed = BEGINNING if all(bad) else 1
-            if len(bad) >= allowed and all(bad[-allowed:]):
-                return (
-                    f"{what}. Take a lower --rate or --encoder-rate, or more photos; "
-                    f"{self.output / CURVE} shows the course, and a new run needs another --output"
-                )
-        return None
+        one_caption = [e["eval_distinct"] * self.num_dev_photos < 1.5 for e in evaluations]
+        unending = [e["eval_unending"] > MAX_UNENDING for e in evaluations]
+        if not self.same_references and has_stayed_bad(one_caption):
+            problem = "every dev photo gets the same caption: the decoder does not look at photos"
+        elif has_stayed_bad(unending):
+            problem = "most captions never end: the decoder has not learned where a sentence ends"
+        else:
+            return None
+        return (
+            f"{problem}. Try a lower --rate or --encoder-rate, or more photos; "
+            f"{self.output / CURVE} shows the learning curve, and a new run needs another --output"
+        )
+
+
+def has_stayed_bad(is_bad: list[bool]) -> bool:
+    """Whether the last evaluations are bad: one of them, or three in a run that was never good."""
+    num_allowed = GRACE_EVALUATIONS if all(is_bad) else 1
+    return len(is_bad) >= num_allowed and all(is_bad[-num_allowed:])
 
 
 def draw_curve(history: list[dict], path: Path) -> None:
-    """A picture of the training loss and dev CIDEr (the dev loss, where CIDEr is always 0) by pass
-    over the photos, from a Trainer's log history."""
+    """Draw the training loss and dev CIDEr (the dev loss, where CIDEr is always 0) by epoch, from a
+    Trainer's log history."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
-"""Which checkpoint a run goes on from: the newest that can be read, of the same run."""
+"""Which checkpoint a run is resumed from: the newest of the same run that can be read."""
 
-import argparse
+import dataclasses
 import hashlib
 import io
 import json
@@ -10,43 +10,75 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from model.errors import DataError
-from training.loop.learner import AVERAGE
-from training.loop.run_folder import BEST, DATA, SETTINGS, write_whole
+from training.loop.run_folder import AVERAGE, BEST, DATA, SETTINGS, write_json
+from training.settings import TrainingSettings, name_option
 
 WEIGHTS = "model.safetensors"
 STATE = "trainer_state.json"  # which the Trainer writes last
-REQUIRED = (WEIGHTS, AVERAGE, "optimizer.pt", "scheduler.pt", STATE)
+REQUIRED_FILES = (WEIGHTS, AVERAGE, "optimizer.pt", "scheduler.pt", STATE)
 CHECKSUMS = "checksums.json"  # of the weights: safetensors has none, torch's files are zips
-PATHS = ("data", "checkpoint", "encoder", "output", "cache")  # settings that may be paths
+PATH_SETTINGS = ("data", "checkpoint", "encoder", "output", "cache")  # those that may be paths
 
 
-def record_settings(settings: argparse.Namespace) -> dict:
-    """The settings as they are kept in the run folder: paths absolute, hub ids as they are."""
-    record = vars(settings).copy()
-    for name in PATHS:
+@dataclass(frozen=True)
+class RunState:
+    """How far a run was when it wrote a checkpoint.
+
+    Attributes:
+        history: the Trainer's log history.
+        best_score: the selection score of the best evaluation, None before the first.
+        evaluations_without_gain: since the best.
+        is_finished: whether all steps were done.
+    """
+
+    history: list[dict]
+    best_score: float | None
+    evaluations_without_gain: int
+    is_finished: bool
+
+
+def read_run_state(checkpoint: str | Path) -> RunState:
+    """The state of the run in the folder of a checkpoint, as transformers' Trainer writes it."""
+    state = json.loads(Path(checkpoint, STATE).read_text(encoding="utf-8"))
+    early_stopping = state["stateful_callbacks"]["EarlyStoppingCallback"]["attributes"]
+    return RunState(
+        history=state["log_history"],
+        best_score=state["best_metric"],
+        evaluations_without_gain=early_stopping["early_stopping_patience_counter"],
+        is_finished=state["global_step"] >= state["max_steps"],
+    )
+
+
+def record_settings(settings: TrainingSettings) -> dict:
+    """The settings as the run folder keeps them: paths absolute, hub ids as they are."""
+    record = dataclasses.asdict(settings)
+    for name in PATH_SETTINGS:
         if record[name] and os.path.exists(record[name]):
             record[name] = os.path.abspath(record[name])
     return record
 
 
-def check_same_run(output: Path, settings: argparse.Namespace, contents: dict) -> None:
-    """Raises DataError when the folder holds a run with other settings or photos, or when that
-    cannot be told: two runs must not be mixed.
+def check_same_run(output: Path, settings: TrainingSettings, data_summary: dict) -> None:
+    """Raise DataError when the folder holds a run with other settings or photos, or when its
+    records are damaged: two runs must not be mixed.
 
-    contents: what `describe_data` says of the photos.
+    data_summary: from `run_folder.summarize_data`.
     """
-    before, now = _read_record(output / SETTINGS), record_settings(settings)
-    changed = [name for name in now if not _is_same(name, before.get(name), now[name])]
+    earlier, current = _read_record(output / SETTINGS), record_settings(settings)
+    changed = [
+        name for name in current if not _is_same_setting(name, earlier.get(name), current[name])
+    ]
     if changed:
-        options = ", ".join(f"--{name.replace('_', '-')} {before.get(name)}" for name in changed)
+        options = ", ".join(f"{name_option(name)} {earlier.get(name)}" for name in changed)
         raise DataError(f"{output} holds a run with {options}; give the same, or another --output")
-    data = output / DATA
-    if data.is_file() and _read_record(data) != contents:
+    summary_file = output / DATA
+    if summary_file.is_file() and _read_record(summary_file) != data_summary:
         raise DataError(f"{output} holds a run on other photos or captions; give another --output")
 
 
@@ -57,25 +89,25 @@ def _read_record(path: Path) -> dict:
         record = None
     if not isinstance(record, dict):
         raise DataError(
-            f"{path}: damaged, so nobody can tell whether this is the same run; give another "
-            f"--output (--checkpoint {path.parent / BEST} goes on from the best captioner), or "
-            f"delete {path.parent} to begin again"
+            f"{path}: damaged, so this may be another run; give another --output (--checkpoint "
+            f"{path.parent / BEST} continues from the best captioner), or delete {path.parent} to "
+            "start again"
         )
     return record
 
 
-def _is_same(name: str, before: object, now: object) -> bool:
+def _is_same_setting(name: str, earlier: object, current: object) -> bool:
     if name == "output":  # a folder that was moved holds the same run
         return True
-    if name in PATHS and before and now:
-        return os.path.realpath(str(before)) == os.path.realpath(str(now))
-    return before == now
+    if name in PATH_SETTINGS and earlier and current:
+        return os.path.realpath(str(earlier)) == os.path.realpath(str(current))
+    return earlier == current
 
 
 def find_last_checkpoint(output: Path, verbose: bool = True) -> str | None:
-    """The newest checkpoint that can be read in all its files, or None.
+    """The newest checkpoint of which every file can be read, or None.
 
-    verbose: say on standard error which newer ones were passed over, and for which file.
+    verbose: report on standard error which newer ones are skipped, and because of which file.
     """
     steps = [path.name.removeprefix("checkpoint-") for path in output.glob("checkpoint-*")]
     steps = sorted((int(step) for step in steps if step.isdecimal()), reverse=True)
@@ -84,27 +116,27 @@ def find_last_checkpoint(output: Path, verbose: bool = True) -> str | None:
         if damage is None:
             return str(checkpoint)
         if verbose:
-            print(f"warning: {damage}; {checkpoint.name} is passed over", file=sys.stderr)
+            print(f"warning: {damage}; {checkpoint.name} is skipped", file=sys.stderr)
     if steps and verbose:
-        print(f"warning: {output} has no whole checkpoint; beginning again", file=sys.stderr)
+        print(f"warning: {output} has no complete checkpoint; starting again", file=sys.stderr)
     return None
 
 
 def describe_damage(checkpoint: Path) -> str | None:
-    """The first file that is missing or was not written to its end, and what is wrong with it.
+    """What is wrong with the first file that is missing or incomplete; None if all are complete.
 
-    A run may be killed while it writes or deletes a checkpoint; a full disk cuts files off, and a
-    machine that dies leaves them empty or with zeros in them.
+    A run may be killed while it writes or deletes a checkpoint; a full disk truncates files, and a
+    machine that dies leaves them empty or filled with zeros.
     """
-    for name in REQUIRED:
+    for name in REQUIRED_FILES:
         if not (checkpoint / name).is_file():
             return f"{checkpoint / name}: missing"
     checksums = {}
-    # the checksums first: the others are held against them
+    # the checksums first: the other files are compared with them
     for path in sorted(checkpoint.iterdir(), key=lambda path: (path.name != CHECKSUMS, path.name)):
         if not path.is_file():
             continue
-        content = path.read_bytes()  # a disk that cannot be read is no damage to the file
+        content = path.read_bytes()  # an OSError of the disk is no damage to the file
         try:
             if path.suffix == ".json":
                 record = json.loads(content)
@@ -117,7 +149,7 @@ def describe_damage(checkpoint: Path) -> str | None:
                     pass
                 if checksums.get(path.name) not in (None, compute_checksum(content)):
                     raise ValueError("wrong checksum")
-        except Exception as error:  # of any kind: what is left of a file may look like anything
+        except Exception as error:  # the remains of a file may raise anything
             return f"{path}: damaged or cut off ({error})"
     return None
 
@@ -130,12 +162,13 @@ def write_checksums(checkpoint: Path) -> None:
     """Write the checksums of the weights beside them."""
     weights = checkpoint.glob("*.safetensors")
     checksums = {path.name: compute_checksum(path.read_bytes()) for path in weights}
-    write_whole(checkpoint / CHECKSUMS, json.dumps(checksums, indent=2) + "\n")
+    write_json(checkpoint / CHECKSUMS, checksums)
 
 
 @contextmanager
-def name_write_errors(folder: Path) -> Iterator[None]:
-    """A full disk, in one line: safetensors and torch have errors of their own for it."""
+def report_write_errors(folder: Path) -> Iterator[None]:
+    """Turn a failed write, such as on a full disk, into an OSError of one line: safetensors and
+    torch raise errors of their own."""
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -144,5 +177,5 @@ def name_write_errors(folder: Path) -> Iterator[None]:
         free = shutil.disk_usage(folder.parent).free // 2**20
         raise OSError(
             f"{folder} cannot be written ({error}; {free:,} MB are free); make room, and give the "
-            "same command again: it goes on from the last whole checkpoint"
+            "same command again: it resumes from the last complete checkpoint"
         ) from error

@@ -1,82 +1,94 @@
-"""Which parts of a captioner learn, at which rates; low-rank adapters where these are wanted."""
+"""Which parameters are trained, at which rates; low-rank adapters where these are wanted."""
 
-import argparse
 import copy
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from model.captioner import Captioner
 from model.errors import DataError
+from model.network.network import Network
 
-TUNE = ("decoder", "cross-attention", "lora")
 
+def freeze_other_parts(
+    network: Network,
+    tune: str,
+    lora_rank: int | None = None,
+    train_encoder: bool = False,
+    encoder_blocks: int | None = None,
+) -> None:
+    """Make the parts that are to be trained trainable, and freeze the rest.
 
-def choose_parts(captioner: Captioner, settings: argparse.Namespace) -> None:
-    """Let the chosen parts learn, and freeze the rest.
+    Args:
+        tune: "decoder"; "cross-attention", with the norms before it; or "lora", adapters beside
+            the linear layers (Hu et al. 2021: W + BA·α/r with α = 2r).
+        lora_rank: r, with "lora".
+        train_encoder: train the encoder too; with "lora", adapters in it.
+        encoder_blocks: only the last blocks of the encoder and its last norm; all of it if None.
 
-    The text side is the decoder, its cross-attention (with the norms before it), or adapters beside
-    its linear layers (LoRA, Hu et al. 2021: W + BA·α/r with α = 2r). The encoder learns at a
-    rate above 0: all of it, or its last blocks and its last norm; with LoRA, adapters there too.
-
-    Raises DataError when the encoder has fewer blocks than asked for.
+    Raises DataError when the encoder has fewer blocks than that.
     """
-    captioner.requires_grad_(False)
-    decoder = [captioner.decoder]
-    if settings.tune == "cross-attention":
-        decoder = [captioner.decoder.image_projection]
-        for block in captioner.decoder.blocks:
-            decoder += [block.cross_attn_norm, block.cross_attn]
-    encoder = _encoder_parts(captioner, settings.encoder_blocks) if settings.encoder_rate else []
-    if settings.tune != "lora":
-        for module in decoder + encoder:
-            module.requires_grad_(True)
-        return
-    chosen = {id(m) for part in decoder + encoder for m in part.modules()}
-    linear = [
-        name
-        for name, module in captioner.named_modules()
-        if isinstance(module, nn.Linear) and id(module) in chosen
-    ]
-    rank = settings.lora_rank
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=linear)
-    inject_adapter_in_model(config, captioner)
+    network.requires_grad_(False)
+    parts: list[nn.Module] = [network.decoder]
+    if tune == "cross-attention":
+        parts = [network.decoder.image_projection]
+        for block in network.decoder.blocks:
+            parts += [block.cross_attn_norm, block.cross_attn]
+    if train_encoder:
+        parts += _list_encoder_parts(network, encoder_blocks)
+    if tune == "lora":
+        _add_adapters(network, parts, lora_rank)
+    else:
+        for part in parts:
+            part.requires_grad_(True)
 
 
-def _encoder_parts(captioner: Captioner, blocks: int | None) -> list[nn.Module]:
-    backbone = captioner.encoder.backbone
-    if blocks is None:
+def _list_encoder_parts(network: Network, num_blocks: int | None) -> list[nn.Module]:
+    backbone = network.encoder.backbone
+    if num_blocks is None:
         return [backbone]
-    # every ViT keeps its blocks in a list, under one name or another
-    layers = max((m for m in backbone.modules() if isinstance(m, nn.ModuleList)), key=len)
-    if blocks > len(layers):
-        raise DataError(f"--encoder-blocks {blocks}: the encoder has {len(layers)}")
-    norms = [m for m in backbone.children() if isinstance(m, nn.LayerNorm)]
-    return [*layers[-blocks:], *norms]
+    # every ViT has its blocks in a list, whose name differs
+    blocks = max((m for m in backbone.modules() if isinstance(m, nn.ModuleList)), key=len)
+    if num_blocks > len(blocks):
+        raise DataError(f"--encoder-blocks {num_blocks}: the encoder has {len(blocks)}")
+    norms = [module for module in backbone.children() if isinstance(module, nn.LayerNorm)]
+    return [*blocks[-num_blocks:], *norms]
 
 
-def merged(captioner: Captioner) -> Captioner:
-    """A captioner as others know it: a copy with its adapters merged, or itself without any."""
-    if not any(isinstance(m, BaseTunerLayer) for m in captioner.modules()):
-        return captioner
-    plain = copy.deepcopy(captioner)
-    for name, module in list(plain.named_modules()):
+def _add_adapters(network: Network, parts: list[nn.Module], rank: int) -> None:
+    modules = {id(module) for part in parts for module in part.modules()}
+    linear_layers = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and id(module) in modules
+    ]
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=linear_layers)
+    inject_adapter_in_model(config, network)
+
+
+def merge_adapters(network: Network) -> Network:
+    """A copy of the network with its adapters merged, or the network itself without any."""
+    if not any(isinstance(module, BaseTunerLayer) for module in network.modules()):
+        return network
+    merged = copy.deepcopy(network)
+    for name, module in list(merged.named_modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge()
             parent, _, child = name.rpartition(".")
-            setattr(plain.get_submodule(parent), child, module.get_base_layer())
-    return plain
+            setattr(merged.get_submodule(parent), child, module.get_base_layer())
+    return merged
 
 
-def parameter_groups(learner: nn.Module, settings: argparse.Namespace) -> list[dict]:
-    """Two rates (encoder, all else), and weight decay for matrices alone."""
+def group_parameters(
+    learner: nn.Module, rate: float, encoder_rate: float, weight_decay: float
+) -> list[dict]:
+    """Parameter groups for an optimizer: the encoder at its own rate, and weight decay for
+    matrices only."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, p in learner.named_parameters():
         if not p.requires_grad:
             continue
-        of_encoder = name.startswith("captioner.encoder.")
-        rate = settings.encoder_rate if of_encoder else settings.rate
-        decay = settings.weight_decay if p.dim() > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(p)
+        is_encoder = name.startswith("captioner.encoder.")
+        decay = weight_decay if p.dim() > 1 else 0.0
+        groups.setdefault((encoder_rate if is_encoder else rate, decay), []).append(p)
     return [{"params": p, "lr": lr, "weight_decay": wd} for (lr, wd), p in groups.items()]

@@ -1,9 +1,9 @@
 """transformers' Trainer for captions: losses over a whole step, two rates, dev CIDEr and loss."""
 
-import argparse
 import shutil
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,72 +11,89 @@ import torch.nn.functional as F
 from accelerate.utils import gather_object
 from torch import Tensor
 from tqdm import tqdm
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
-from model import Captioner
+from model.checkpoint.native import write_checkpoint
 from model.errors import CheckpointError, RunError
+from model.network.network import Network
 from model.network.tokenizer import as_sentence
+from model.search.generation import choose_options, write_captions
 from training.data import CaptionedImage
-from training.data.dataset import IGNORED, CaptionDataset, collate_captions, encode_caption
-from training.evaluate import encode_batches
-from training.evaluation.metrics import cider_scores
-from training.loop.callbacks import compute_selection_score
-from training.loop.checkpoints import name_write_errors, write_checksums
-from training.loop.learner import Average
+from training.data.dataset import IGNORED, collate_captions, encode_caption
+from training.evaluation.captioning import encode_batches
+from training.evaluation.metrics import compute_cider_scores
+from training.loop.callbacks import EpochCallback, compute_selection_score
+from training.loop.checkpoints import report_write_errors, write_checksums
+from training.loop.learner import WeightAverage
 from training.loop.run_folder import BEST
-from training.loop.trainable_parameters import merged, parameter_groups
+from training.loop.trainable_parameters import merge_adapters
 
-SAMPLES_SHOWN = 3
+NUM_SAMPLES_SHOWN = 3
+EVALUATION_BATCH = 32  # photos
+
+
+class DevResult(NamedTuple):
+    """What an evaluation finds out about a dev photo.
+
+    Attributes:
+        caption: what the network writes; num_tokens: its length with the end token.
+        loss: cross-entropy of the references, summed over their num_labels tokens.
+    """
+
+    caption: str
+    num_tokens: int
+    loss: float
+    num_labels: int
 
 
 class CaptionTrainer(Trainer):
-    """The training loop. Resuming, mixed precision, several processes are the Trainer's.
+    """The training loop. Resuming, mixed precision and several processes are the Trainer's.
 
     Args:
-        settings: as `training.options.parse` gives them.
-        average: the weights that are evaluated and kept.
-        dev: photos to be captioned at each evaluation; each process takes its part of them.
+        parameter_groups: for the optimizer.
+        average: the weights that are evaluated and saved as best.
+        dev: photos that are captioned at each evaluation, shared out among the processes.
         dev_features: (1, photos, S, image_width) where the encoder is frozen.
+        eval_beams: beams when the dev photos are captioned.
     """
 
     def __init__(
         self,
         *args,
-        settings: argparse.Namespace,
-        average: Average,
+        parameter_groups: list[dict],
+        average: WeightAverage,
         dev: list[CaptionedImage],
         dev_features: np.ndarray | None,
+        eval_beams: int,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.add_callback(average)
-        self.add_callback(Passes(self.train_dataset))
-        self.settings, self.average = settings, average
-        self.dev, self.dev_features = dev, dev_features
-        self.best = float("-inf")  # selection score
-        self._seconds = self._photos = 0.0  # spent on steps since the last log, and learned from
+        self.add_callback(EpochCallback(self.train_dataset))
+        self.parameter_groups, self.average = parameter_groups, average
+        self.dev, self.dev_features, self.eval_beams = dev, dev_features, eval_beams
+        self.best_score = float("-inf")  # selection score
+        self._seconds = self._photos = 0.0  # of the steps since the last log
 
     def save_model(self, output_dir=None, _internal_call=False):
-        """The average goes with the weights, before older checkpoints are deleted."""
+        """The average is saved with the weights, before older checkpoints are deleted."""
         super().save_model(output_dir, _internal_call)
         if self.is_world_process_zero():
             self.average.save(output_dir)
             write_checksums(Path(output_dir))
 
     def _save_checkpoint(self, *args, **kwargs):
-        with name_write_errors(Path(self.args.output_dir)):
+        with report_write_errors(Path(self.args.output_dir)):
             super()._save_checkpoint(*args, **kwargs)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
-                parameter_groups(self.model, self.settings), betas=(0.9, 0.98)
-            )
+            self.optimizer = torch.optim.AdamW(self.parameter_groups, betas=(0.9, 0.98))
         return self.optimizer
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """The parts of a step, and (labels, photos) in all of them over all processes."""
-        self._began = time.monotonic()
+        self._step_start = time.monotonic()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         counts = torch.tensor(
             [
@@ -92,15 +109,15 @@ class CaptionTrainer(Trainer):
     def training_step(self, model, inputs, num_items_in_batch=None):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
-            raise self._diverged(f"the loss is {loss.item()}")
+            raise self._divergence_error(f"the loss is {loss.item()}")
         now = time.monotonic()
-        self._seconds, self._began = self._seconds + now - self._began, now
+        self._seconds, self._step_start = self._seconds + now - self._step_start, now
         return loss
 
-    def _diverged(self, what: str) -> RunError:
+    def _divergence_error(self, problem: str) -> RunError:
         return RunError(
-            f"{what} at step {self.state.global_step + 1}: take a lower --rate or --encoder-rate, "
-            "or --fp32, and another --output"
+            f"{problem} at step {self.state.global_step + 1}: try a lower --rate or "
+            "--encoder-rate, or --fp32, and another --output"
         )
 
     def log(self, logs, start_time=None):
@@ -110,24 +127,18 @@ class CaptionTrainer(Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
-        """Caption the dev photos with the averaged weights; keep the captioner if it is better."""
+        """Caption the dev photos with the averaged weights; save the captioner if it is better."""
         learner = self.accelerator.unwrap_model(self.model)
         learner.eval()
         self.average.swap(learner)
         try:
-            scores = self._score(learner.captioner)
+            scores = self._score(learner.network)
             if not np.isfinite(scores["eval_loss"]):
-                raise self._diverged(f"the dev loss is {scores['eval_loss']}")
-            if scores["eval_selection_score"] > self.best:
-                self.best = scores["eval_selection_score"]
+                raise self._divergence_error(f"the dev loss is {scores['eval_loss']}")
+            if scores["eval_selection_score"] > self.best_score:
+                self.best_score = scores["eval_selection_score"]
                 if self.is_world_process_zero():
-                    plain = merged(learner.captioner)
-                    best = Path(self.args.output_dir, BEST)
-                    try:
-                        with name_write_errors(best):
-                            keep(plain, best)
-                    except CheckpointError as error:
-                        raise self._diverged("the weights cannot be kept") from error
+                    self._save_best(learner.network)
         finally:
             self.average.swap(learner)
         self.log(scores)
@@ -136,88 +147,95 @@ class CaptionTrainer(Trainer):
         )
         return scores
 
-    def _score(self, captioner: Captioner) -> dict[str, float]:
-        mine = slice(self.args.process_index, None, self.args.world_size)
-        features = None if self.dev_features is None else self.dev_features[0, mine]
-        results = []  # (name, (caption, its tokens, loss of the references, their labels)) a photo
-        with torch.autocast(captioner.device.type, torch.bfloat16, self.args.bf16):
-            for batch, encoded in encode_batches(captioner, self.dev[mine], features, 32):
-                captions = captioner.captions(encoded, num_beams=self.settings.eval_beams)
-                for item, (caption, *_), photo in zip(batch, captions, encoded, strict=True):
-                    loss, labels = sum_losses(captioner, photo, item.captions)
-                    results.append((item.name, (caption.text, len(caption.tokens), loss, labels)))
-        results = dict(gather_object(results))
-        texts = {name: text for name, (text, _, _, _) in results.items()}
-        longest = captioner.options().max_length
+    def _save_best(self, network: Network) -> None:
+        folder = Path(self.args.output_dir, BEST)
+        try:
+            with report_write_errors(folder):
+                replace_checkpoint(merge_adapters(network), folder)
+        except CheckpointError as error:
+            raise self._divergence_error("the weights cannot be saved") from error
 
-        def unending(item: CaptionedImage) -> bool:
-            if results[item.name][1] < longest:
-                return False
-            # unless people's captions are as long
-            encode = captioner.tokenizer.encode
-            return min(len(encode(as_sentence(c))[0]) for c in item.captions) < longest
-
+    def _score(self, network: Network) -> dict[str, float]:
+        """The scores of an evaluation, by their names in the Trainer's log."""
+        results = dict(gather_object(list(self._caption_dev_photos(network).items())))
+        captions = {name: result.caption for name, result in results.items()}
         if self.is_world_process_zero():
-            for item in self.dev[:SAMPLES_SHOWN]:
-                tqdm.write(f"  {item.name}: {texts[item.name]}")
+            for item in self.dev[:NUM_SAMPLES_SHOWN]:
+                tqdm.write(f"  {item.name}: {captions[item.name]}")
         references = {item.name: item.captions for item in self.dev}
-        cider = float(np.mean(cider_scores(texts, references)))
-        loss = sum(r[2] for r in results.values()) / sum(r[3] for r in results.values())
-        selection_score = compute_selection_score(cider, loss)
-        if cider == 0 and self.best <= 0 and self.is_world_process_zero():
+        cider = float(np.mean(compute_cider_scores(captions, references)))
+        num_labels = sum(result.num_labels for result in results.values())
+        loss = sum(result.loss for result in results.values()) / num_labels
+        if cider == 0 and self.best_score <= 0 and self.is_world_process_zero():
             tqdm.write(f"  dev CIDEr is 0, so the dev loss decides which is best: {loss:.3f}")
+        unending = [is_unending(network, item, results[item.name]) for item in self.dev]
         return {
             "eval_cider": cider,
             "eval_loss": loss,
-            "eval_selection_score": selection_score,
-            "eval_distinct": len(set(texts.values())) / len(texts),
-            "eval_unending": sum(map(unending, self.dev)) / len(self.dev),
+            "eval_selection_score": compute_selection_score(cider, loss),
+            "eval_distinct": len(set(captions.values())) / len(captions),
+            "eval_unending": sum(unending) / len(self.dev),
         }
 
+    def _caption_dev_photos(self, network: Network) -> dict[str, DevResult]:
+        """The results of this process's dev photos, by name."""
+        own_part = slice(self.args.process_index, None, self.args.world_size)
+        items = self.dev[own_part]
+        features = None if self.dev_features is None else self.dev_features[0, own_part]
+        options = choose_options(network.config, num_beams=self.eval_beams)
+        results = {}
+        with torch.autocast(network.device.type, torch.bfloat16, self.args.bf16):
+            for batch, encoded in encode_batches(network, items, features, EVALUATION_BATCH):
+                captions = write_captions(network, encoded, options)
+                for item, (caption, *_), photo in zip(batch, captions, encoded, strict=True):
+                    results[item.name] = DevResult(
+                        caption.text,
+                        len(caption.tokens),
+                        *sum_losses(network, photo, item.captions),
+                    )
+        return results
 
-class Passes(TrainerCallback):
-    """Tells the train photos which pass this is. (accelerate would, but not in the rest of a pass
-    that is resumed, and not to several processes.)"""
 
-    def __init__(self, photos: CaptionDataset):
-        self.photos = photos
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.photos.epoch = int(state.epoch or 0)
+def is_unending(network: Network, item: CaptionedImage, result: DevResult) -> bool:
+    """Whether only the maximum length ended a caption, where the references are not as long."""
+    max_length = choose_options(network.config).max_length
+    if result.num_tokens < max_length:
+        return False
+    encode = network.tokenizer.encode
+    return min(len(encode(as_sentence(text))[0]) for text in item.captions) < max_length
 
 
 @torch.no_grad()
-def sum_losses(
-    captioner: Captioner, image_features: Tensor, captions: list[str]
-) -> tuple[float, int]:
-    """The cross-entropy of one photo's captions, summed over their tokens, and how many these are.
+def sum_losses(network: Network, image_features: Tensor, captions: list[str]) -> tuple[float, int]:
+    """The cross-entropy of a photo's captions, summed over their tokens, and how many these are.
 
     image_features: (S, image_width) of the photo.
     """
-    longest = captioner.config.max_length
-    encoded = [encode_caption(c, captioner.tokenizer, longest) for c in captions]
+    max_length = network.config.max_length
+    encoded = [encode_caption(caption, network.tokenizer, max_length) for caption in captions]
     tokens, labels = (t.to(image_features.device) for t in collate_captions([encoded]))
-    logits = captioner(tokens, image_features=image_features[None])  # (1, captions, T, vocabulary)
+    logits = network(tokens, image_features=image_features[None])  # (1, captions, T, vocab_size)
     loss = F.cross_entropy(
         logits.flatten(0, 2).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )
     return loss.item(), int((labels != IGNORED).sum())
 
 
-def keep(captioner: Captioner, folder: Path) -> None:
-    """Put a captioner into the place of another, which stays until the new one is whole."""
-    new, old = (folder.with_name(f"{folder.name}.{age}") for age in ("new", "old"))
-    shutil.rmtree(new, ignore_errors=True)  # of a run that was killed here
-    captioner.save_pretrained(new)
-    shutil.rmtree(old, ignore_errors=True)
+def replace_checkpoint(network: Network, folder: Path) -> None:
+    """Save a network into a folder in place of another, which stays until the new one is
+    complete."""
+    new_folder, old_folder = (folder.with_name(f"{folder.name}.{age}") for age in ("new", "old"))
+    shutil.rmtree(new_folder, ignore_errors=True)  # of a run that was killed here
+    write_checkpoint(network, None, new_folder)
+    shutil.rmtree(old_folder, ignore_errors=True)
     if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old_folder)
+    new_folder.rename(folder)
+    shutil.rmtree(old_folder, ignore_errors=True)
 
 
-def restore_best(folder: Path) -> None:
-    """Put back what `keep` had moved away when the run was killed between its two renames."""
-    old = folder.with_name(f"{folder.name}.old")
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
+def restore_checkpoint(folder: Path) -> None:
+    """Undo `replace_checkpoint` where the run was killed between its two renames."""
+    old_folder = folder.with_name(f"{folder.name}.old")
+    if old_folder.is_dir() and not folder.exists():
+        old_folder.rename(folder)

@@ -1,107 +1,130 @@
-"""Self-critical training: captions the model draws itself, rewarded with CIDEr.
+"""Self-critical training: captions that the model samples itself, rewarded with CIDEr.
 
-Rennie et al. 2017, "Self-critical sequence training"; as the baseline stands the mean reward of
-the other captions drawn for the same photo (Luo 2020, "A better variant of self-critical").
+Rennie et al. 2017, "Self-critical Sequence Training for Image Captioning". The baseline is the mean
+reward of the other captions sampled for the same photo (Luo 2020, "A Better Variant of
+Self-Critical Sequence Training").
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from math import exp, log, sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.captioner import Captioner
+from model.network.network import Network
+from model.search.generation import choose_options, write_captions
 from training.data.dataset import IGNORED, collate_captions
 from training.data.ptb_tokenizer import tokenize
 
-LONGEST = 4  # words in an n-gram
-SIGMA = 6.0  # of the penalty on a length unlike the reference's
+Ngram = tuple[str, ...]
+MAX_NGRAM = 4  # words
+LENGTH_SIGMA = 6.0  # of the Gaussian penalty on a length that differs from the reference's
 END = "</s>"
 
 
-class CiderReward:
-    """CIDEr-D (Vedantam et al. 2015) of captions that are made while training goes on.
+class WeighedCaption(NamedTuple):
+    """A caption as CIDEr compares it.
 
-    Document frequencies are those of `references`, one list of captions an image, and everything
-    about these is computed once. With `end` the end counts as a word: without it a caption loses
-    nothing by breaking off ("a man in a").
+    Attributes:
+        vectors: for n = 1 to 4, the tf-idf weight of each n-gram.
+        norms: of these vectors.
+        length: the number of word pairs, which pycocoevalcap takes for the length.
     """
 
-    def __init__(self, references: Sequence[Sequence[str]], end: bool = True):
-        self._end = [END] if end else []
-        counted = [[self._count(caption) for caption in captions] for captions in references]
-        frequency = Counter(
-            ngram for captions in counted for ngram in set().union(*(c.keys() for c in captions))
+    vectors: list[dict[Ngram, float]]
+    norms: list[float]
+    length: int
+
+
+class CiderReward:
+    """CIDEr-D (Vedantam et al. 2015) of captions that are sampled during training.
+
+    The end of a caption counts as a word: else it would cost nothing to break off ("a man in a").
+
+    Args:
+        references: one list of captions per view of a photo, at the places of
+            `training.data.dataset.get_view_index`. They give the document frequencies.
+    """
+
+    def __init__(self, references: Sequence[Sequence[str]]):
+        counts = [[count_ngrams(caption) for caption in captions] for captions in references]
+        self._num_documents = len(counts)
+        self._document_frequency = Counter(
+            ngram
+            for captions in counts
+            for ngram in set().union(*(caption.keys() for caption in captions))
         )
-        self._num_images = len(counted)
-        self._frequency = frequency
-        self._references = [[self._weigh(c) for c in captions] for captions in counted]
+        self._references = [[self._weigh(caption) for caption in captions] for captions in counts]
 
     @property
     def can_rise(self) -> bool:
         """Whether any caption can earn points: not where every n-gram is in all references."""
-        return any(any(norms) for image in self._references for _, norms, _ in image)
+        return any(any(caption.norms) for captions in self._references for caption in captions)
 
-    def __call__(self, image: int, captions: Sequence[str]) -> list[float]:
-        """Points, 0 to 1000, of captions for one image (its place in `references`).
-
-        Without a reference no caption earns any.
-        """
-        known = self._references[image]
+    def __call__(self, view_index: int, captions: Sequence[str]) -> list[float]:
+        """Points, 0 to 1000, of captions for one view of a photo; 0 if it has no reference."""
+        references = self._references[view_index]
         return [
-            100 * sum(_similar(made, one) for one in known) / max(1, len(known))
-            for made in (self._weigh(self._count(caption)) for caption in captions)
+            100
+            * sum(compute_similarity(weighed, reference) for reference in references)
+            / max(1, len(references))
+            for weighed in (self._weigh(count_ngrams(caption)) for caption in captions)
         ]
 
-    def _count(self, caption: str) -> Counter:
-        words = tokenize(caption) + self._end
-        return Counter(
-            tuple(words[i : i + n])
-            for n in range(1, LONGEST + 1)
-            for i in range(len(words) - n + 1)
-        )
-
-    def _weigh(self, counted: Counter) -> tuple[list[dict], list[float], int]:
-        """tf-idf by n-gram for each n, the norms of these vectors, and the length."""
-        vectors: list[dict] = [{} for _ in range(LONGEST)]
-        for ngram, times in counted.items():
-            weight = log(self._num_images) - log(max(1, self._frequency[ngram]))
-            vectors[len(ngram) - 1][ngram] = times * weight
-        norms = [sqrt(sum(w * w for w in vector.values())) for vector in vectors]
-        # pycocoevalcap takes the number of word pairs for the length
-        return vectors, norms, sum(times for ngram, times in counted.items() if len(ngram) == 2)
+    def _weigh(self, counts: Counter[Ngram]) -> WeighedCaption:
+        vectors: list[dict[Ngram, float]] = [{} for _ in range(MAX_NGRAM)]
+        for ngram, count in counts.items():
+            weight = log(self._num_documents) - log(max(1, self._document_frequency[ngram]))
+            vectors[len(ngram) - 1][ngram] = count * weight
+        norms = [sqrt(sum(weight * weight for weight in vector.values())) for vector in vectors]
+        length = sum(count for ngram, count in counts.items() if len(ngram) == 2)
+        return WeighedCaption(vectors, norms, length)
 
 
-def _similar(made, reference) -> float:
+def count_ngrams(caption: str) -> Counter[Ngram]:
+    """How often each n-gram of up to four words is in a caption, whose end is a word."""
+    words = [*tokenize(caption), END]
+    return Counter(
+        tuple(words[i : i + n]) for n in range(1, MAX_NGRAM + 1) for i in range(len(words) - n + 1)
+    )
+
+
+def compute_similarity(candidate: WeighedCaption, reference: WeighedCaption) -> float:
+    """CIDEr-D of a candidate and one reference, 0 to 10."""
     total = 0.0
-    for n in range(LONGEST):
-        if not made[1][n] or not reference[1][n]:
+    for n in range(MAX_NGRAM):
+        if not candidate.norms[n] or not reference.norms[n]:
             continue
-        other = reference[0][n]
+        weights = reference.vectors[n]
         product = sum(
-            min(weight, other[ngram]) * other[ngram]
-            for ngram, weight in made[0][n].items()
-            if ngram in other
+            min(weight, weights[ngram]) * weights[ngram]
+            for ngram, weight in candidate.vectors[n].items()
+            if ngram in weights
         )
-        total += product / (made[1][n] * reference[1][n])
-    away = made[2] - reference[2]
-    return 10 * total / LONGEST * exp(-away * away / (2 * SIGMA**2))
+        total += product / (candidate.norms[n] * reference.norms[n])
+    difference = candidate.length - reference.length
+    return 10 * total / MAX_NGRAM * exp(-difference * difference / (2 * LENGTH_SIGMA**2))
 
 
-def self_critical_loss(
-    captioner: Captioner, image_features: Tensor, images: Tensor, reward: CiderReward, samples: int
+def compute_self_critical_loss(
+    network: Network,
+    image_features: Tensor,
+    view_indices: Tensor,
+    reward: CiderReward,
+    samples: int,
 ) -> Tensor:
     """-(reward - baseline) · log-probability: the mean over a photo's tokens, then over photos.
 
     Args:
-        image_features: (B, S, image_width), with gradients where the encoder learns.
-        images: (B,) each image's place in the reward's references (mirrored ones have their own).
-        samples: captions drawn for each image, at least 2.
+        image_features: (B, S, image_width), with gradients where the encoder is trained.
+        view_indices: (B,) places of the photos' references in the reward.
+        samples: captions sampled for each photo, at least 2.
     """
-    captioner.decoder.eval()  # what is drawn is what is rated: no dropout in either
-    drawn = captioner.captions(
-        image_features.detach(),
+    network.decoder.eval()  # captions are sampled and scored without dropout
+    options = choose_options(
+        network.config,
         sample=True,
         num_captions=samples,
         temperature=1.0,
@@ -111,19 +134,22 @@ def self_critical_loss(
         min_length=0,
         seed=int(torch.randint(2**31, ())),  # so that a resumed run draws the same
     )
+    sampled = write_captions(network, image_features.detach(), options)
     points = torch.tensor(
         [
-            reward(int(image), [caption.text for caption in captions])
-            for image, captions in zip(images, drawn, strict=True)
+            reward(int(view_index), [caption.text for caption in captions])
+            for view_index, captions in zip(view_indices, sampled, strict=True)
         ]
     )
     baseline = (points.sum(1, keepdim=True) - points) / (samples - 1)
-    advantage = ((points - baseline) / 100).to(image_features.device)
-    start = captioner.tokenizer.start
-    tokens, labels = collate_captions([[[start, *c.tokens] for c in image] for image in drawn])
+    advantage = ((points - baseline) / 100).to(image_features.device)  # (B, samples)
+    start = network.tokenizer.start
+    tokens, labels = collate_captions(
+        [[[start, *caption.tokens] for caption in captions] for captions in sampled]
+    )
     tokens, labels = tokens.to(advantage.device), labels.to(advantage.device)
-    logits = captioner(tokens, image_features=image_features).float()
+    logits = network(tokens, image_features=image_features).float()
     mask = labels != IGNORED
-    chosen = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-    of_photo = (advantage[..., None] * chosen * mask).sum((1, 2)) / mask.sum((1, 2))
-    return -of_photo.mean()
+    log_probabilities = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    weighted = advantage[..., None] * log_probabilities * mask  # (B, samples, T)
+    return -(weighted.sum((1, 2)) / mask.sum((1, 2))).mean()

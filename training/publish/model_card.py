@@ -1,291 +1,143 @@
-"""The card of a captioner, in Markdown: what is known of its run, and nothing that is not.
+"""The model card of a captioner: what is known of its run, and nothing else.
 
-A card is read by strangers, so folders appear by their last name alone.
+A card is public, so folders appear by their last name alone. `model_card.md.jinja` has the text.
 """
 
 import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
+import jinja2
 from huggingface_hub import ModelCardData
 
 from model import Captioner
-from model.captioner import SHIPPED
 from model.checkpoint import hub
-from model.errors import DataError
+from model.checkpoint.hub import SHIPPED
 from model.explain.familiarity import FAMILIARITY
 from training.loop.callbacks import describe_best, find_best
-from training.loop.run_folder import BEST, CURVE, DATA, LOG, SETTINGS
+from training.loop.run_folder import BEST, CURVE
+from training.publish.run_record import RunRecord
+from training.settings import name_option
 
-OF_THE_MACHINE = {"data", "output", "cache"}  # settings that say nothing about what was learned
-NON_COMMERCIAL = (
-    "These weights go on from those that ship with CaptionLens, which learned from Flickr8k: for "
-    "non-commercial research and education only. So are these, whatever the new photos allow."
-)
-
-
-@dataclass
-class Run:
-    """What a run folder tells of its captioner; all of it may be missing.
-
-    Attributes:
-        settings: of the run itself and then of the runs it went on from, as far as their folders
-            are still there.
-        evaluations: entries of the log with a dev score, in their order.
-        counts: split -> {"photos": ..., "captions": ...}.
-        curve: the picture of the learning curve.
-    """
-
-    settings: list[dict] = field(default_factory=list)
-    evaluations: list[dict] = field(default_factory=list)
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    curve: Path | None = None
-
-    @classmethod
-    def read(cls, folder: Path) -> "Run":
-        """Raises ValueError for a settings file that is not JSON."""
-        curve, counts = folder / CURVE, folder / DATA
-        return cls(
-            settings=list(_lineage(folder)),
-            evaluations=[entry for entry in _entries(folder / LOG) if "eval_cider" in entry],
-            counts=_read(counts) if counts.is_file() else {},
-            curve=curve if curve.is_file() else None,
-        )
-
-    @property
-    def origin(self) -> str | None:
-        """The captioner or image encoder that it all began with, if that is known."""
-        if not self.settings:
-            return None
-        return self.settings[-1].get("checkpoint") or self.settings[-1].get("encoder")
+PRIVATE_SETTINGS = {"data", "output", "cache"}  # they say nothing about how it was trained
+HOME_FOLDERS = ("home", "Users")
 
 
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from error
-
-
-def _entries(log: Path) -> Iterator[dict]:
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        try:
-            yield json.loads(line)
-        except ValueError:  # a run that was killed as it wrote
-            continue
-
-
-def _lineage(folder: Path) -> Iterator[dict]:
-    seen = set()
-    while (folder / SETTINGS).is_file() and folder.resolve() not in seen:
-        seen.add(folder.resolve())
-        settings = _read(folder / SETTINGS)
-        yield settings
-        if not (checkpoint := settings.get("checkpoint")):
-            return
-        folder = Path(checkpoint).parent
-
-
-def is_shipped(place: str | Path) -> bool:
+def is_shipped(location: str | Path) -> bool:
     """Whether this is the captioner that ships with CaptionLens, here or in another checkout."""
-    return PureWindowsPath(place).parts[-2:] == SHIPPED.parts[-2:]
+    return PureWindowsPath(location).parts[-2:] == SHIPPED.parts[-2:]
 
 
-def is_hub_id(place: str) -> bool:
-    """Whether this names something of the hub; of a dataset also as `owner/name:configuration`."""
-    return hub.is_hub_id(place.partition(":")[0]) and not Path(place).exists()
+def is_hub_id(name: str) -> bool:
+    """Whether this names something of the hub; a dataset may be `owner/name:configuration`."""
+    return hub.is_hub_id(name.partition(":")[0]) and not Path(name).exists()
 
 
-def public_name(place: str) -> str:
-    """What strangers may know of a folder or hub id: the id, or the folder's own name."""
-    if is_hub_id(place):
-        return place
-    if is_shipped(place):
+def get_public_name(location: str) -> str:
+    """What the public may know of a folder or hub id: the id, or the folder's own name."""
+    if is_hub_id(location):
+        return location
+    if is_shipped(location):
         return "shipped"
-    path = PureWindowsPath(place)  # which splits at both kinds of slash
+    path = PureWindowsPath(location)  # which splits at both kinds of slash
     name = path.parent.name if path.name == BEST else path.name
-    return "a folder" if path.parent.name in ("home", "Users") else name or "a folder"
+    return "a folder" if path.parent.name in HOME_FOLDERS else name or "a folder"
 
 
-def write_card(
+def create_card(
     captioner: Captioner,
     name: str,
-    run: Run,
+    run: RunRecord,
     scores: dict | None = None,
     license: str = "other",
 ) -> str:
-    """The whole card.
+    """The whole card in Markdown.
 
     name: what one gives `load`: hub id or folder name.
     scores: what `training.evaluate` wrote about this captioner.
     """
-    sections = [
-        f"---\n{_front_matter(run, license)}\n---",
-        f"# {name.rpartition('/')[2]}",
-        _what_it_is(captioner),
-        "## What it learned from",
-        *_learned_from(run),
-        "## Scores",
-        *_scores(captioner, name, run, scores),
-        "## What has not been checked",
-        _unchecked(captioner, scores),
-        "## How to load it",
-        _how_to_load(name),
-        *_settings(run),
-    ]
-    return "\n\n".join(sections) + "\n"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    latest = run.settings[0] if run.settings else {}
+    first = run.settings[-1] if run.settings else {}
+    best = find_best(run.evaluations)
+    network = captioner.network
+    return environment.get_template("model_card.md.jinja").render(
+        card_data=create_metadata(run, license).to_yaml(),
+        title=name.rpartition("/")[2],
+        config=network.config,
+        grid_size=network.encoder.grid_size,
+        num_parameters=sum(p.numel() for p in network.parameters()),
+        data_names=[get_public_name(settings.get("data", "?")) for settings in run.settings],
+        counts=run.counts,
+        origin_kind="captioner" if first.get("checkpoint") else "image encoder",
+        origin_name=get_public_name(run.origin or "?"),
+        from_shipped=is_shipped(run.origin or "?"),
+        scores=scores,
+        scores_data_name=get_public_name(scores["data"]) if scores else None,
+        implementations=list_implementations(scores) if scores else None,
+        evaluate_command=format_evaluate_command(captioner, name, scores) if scores else None,
+        describe_search=describe_search,
+        best=best,
+        best_description=describe_best(run.evaluations) if best else None,
+        eval_beams=latest.get("eval_beams", 1),
+        num_evaluations=len(run.evaluations),
+        curve=CURVE if run.curve else None,
+        familiarity_file=FAMILIARITY if captioner.familiarity else None,
+        name_in_python=json.dumps(name, ensure_ascii=False),
+        name_in_shell=shlex.quote(name),
+        options=list(list_options(latest)),
+    )
 
 
-def _front_matter(run: Run, license: str) -> str:
+def create_metadata(run: RunRecord, license: str) -> ModelCardData:
+    """The card's front matter, which the hub reads."""
     data = run.settings[0].get("data", "") if run.settings else ""
-    base = run.origin
+    base_model = run.origin
     return ModelCardData(
         license=license,
         library_name="captionlens",
         pipeline_tag="image-to-text",
-        base_model=base if base and is_hub_id(base) else None,
+        base_model=base_model if base_model and is_hub_id(base_model) else None,
         datasets=[data.partition(":")[0]] if is_hub_id(data) else None,
         tags=["captionlens", "image-captioning", "cross-attention"],
-    ).to_yaml()
-
-
-def _what_it_is(captioner: Captioner) -> str:
-    config = captioner.config
-    rows, columns = captioner.encoder.grid_size
-    height, width = config.image_size
-    millions = sum(p.numel() for p in captioner.parameters()) / 1e6
-    return (
-        "An image captioner for CaptionLens, which shows where each word of a "
-        f"caption looked. Image encoder: {config.encoder['model_type']}, photos squashed to "
-        f"{height} × {width} pixels, {rows} × {columns} patches. Text decoder: {config.num_layers} "
-        f"layers, {config.num_heads} heads, width {config.width}, {config.vocab_size:,} tokens. "
-        f"{millions:.1f} million parameters in half precision."
     )
 
 
-def _learned_from(run: Run) -> Iterator[str]:
-    if not run.settings:
-        yield "Not recorded in the folder that was exported."
-        return
-    this, *earlier = run.settings
-    said = [f"- This run: `{public_name(this.get('data', '?'))}`{_counts(run.counts)}"]
-    said += [f"- Before that: `{public_name(s.get('data', '?'))}`" for s in earlier]
-    origin = run.origin or "?"
-    kind = "captioner" if run.settings[-1].get("checkpoint") else "image encoder"
-    said.append(f"- It all began with the {kind} `{public_name(origin)}`")
-    yield "\n".join(said)
-    if is_shipped(origin):
-        yield NON_COMMERCIAL
+def list_implementations(scores: dict) -> list[str]:
+    """The implementations and tokenizers that scores were computed with."""
+    methods = scores["made_with"].values()
+    return sorted({f"{method['implementation']}, {method['tokenizer']}" for method in methods})
 
 
-def _counts(counts: dict[str, dict[str, int]]) -> str:
-    told = [
-        f"{split}: {count['photos']:,} photos with {count['captions']:,} captions"
-        for split, count in counts.items()
-    ]
-    return f" ({'; '.join(told)})" if told else ""
+def format_evaluate_command(captioner: Captioner, name: str, scores: dict) -> str:
+    """The command that gives these scores again."""
+    command = f"python -m training.evaluate --data DIR --split {scores['split']}"
+    command += f" --checkpoint {shlex.quote(name)}"
+    defaults = captioner.options()
+    for option in ("num_beams", "length_penalty"):
+        value = scores["decoding"].get(option)
+        if value != getattr(defaults, option):
+            command += f" {name_option(option)} {value}"
+    return command
 
 
-def _scores(captioner: Captioner, name: str, run: Run, scores: dict | None) -> Iterator[str]:
-    if scores:
-        rows = ["| | score | no image |", "|---|---|---|"]
-        for metric in scores["made_with"]:
-            rows.append(f"| {metric} | {scores[metric]:.1f} | {scores['no_image'][metric]:.1f} |")
-        yield (
-            f"`{public_name(scores['data'])}`, {scores['split']} split, {scores['num_images']:,} "
-            f"photos, {_decoding(scores['decoding'])}. "
-            '"No image": the same decoder when every photo\'s features are replaced by their '
-            "mean; the difference is what looking at the photo is worth."
-        )
-        yield "\n".join(rows)
-        made = sorted(
-            {f"{m['implementation']}, {m['tokenizer']}" for m in scores["made_with"].values()}
-        )
-        yield f"Made with {'; '.join(made)}:"
-        command = f"python -m training.evaluate --data DIR --split {scores['split']}"
-        command += f" --checkpoint {shlex.quote(name)}"
-        usual = captioner.options()
-        for option in ("num_beams", "length_penalty"):
-            if scores["decoding"].get(option) != getattr(usual, option):
-                command += f" --{option.replace('_', '-')} {scores['decoding'].get(option)}"
-        yield f"```sh\n{command}\n```"
-    if run.evaluations:
-        yield _course(run)
-    if run.curve:
-        yield f"![Learning curve]({CURVE})"
-    if not scores and not run.evaluations:
-        yield "None recorded; `python -m training.evaluate` makes them."
+def describe_search(num_beams: int) -> str:
+    """How captions were searched for."""
+    return "greedy decoding" if num_beams == 1 else f"beam search with {num_beams} beams"
 
 
-def _course(run: Run) -> str:
-    """The dev score that chose these weights."""
-    best = find_best(run.evaluations)
-    settings = run.settings[0] if run.settings else {}
-    photos = run.counts.get("dev", {}).get("photos")
-    distinct = best.get("eval_distinct")
-    return (
-        f"While it trained: {describe_best(run.evaluations)} on "
-        + (f"{photos:,} dev photos" if photos else "the dev photos")
-        + f", {_decoding({'num_beams': settings.get('eval_beams', 1)})}"
-        + f", after {best['epoch']:.1f} passes over the train photos"
-        + (f"; {distinct:.0%} of these captions differ from each other" if distinct else "")
-        + f". These weights were chosen by this score, the best of {len(run.evaluations)}: "
-        "a little of it is chance."
-    )
-
-
-def _decoding(options: dict) -> str:
-    beams = options.get("num_beams", 1)
-    return "greedy decoding" if beams == 1 else f"beam search with {beams} beams"
-
-
-def _unchecked(captioner: Captioner, scores: dict | None) -> str:
-    unlike = (
-        f"`{FAMILIARITY}` tells a photo that is unlike those it learned from, by and large"
-        if captioner.familiarity
-        else "and it cannot tell that they are"
-    )
-    said = [
-        f"Photos unlike those it learned from: it will name what is nearest, {unlike}.",
-        "What it says of people, and whom it is wrong about more often. Do not use it to decide "
-        "anything about people.",
-        "Whether the maps show why a word was chosen "
-        "(`python -m training.evaluate_maps` measures that).",
-    ]
-    if not scores or scores["split"] != "test":
-        said.append("Photos that no decision was made with: there is no score of a test split.")
-    return "\n".join(f"- {line}" for line in said)
-
-
-def _how_to_load(name: str) -> str:
-    quoted = shlex.quote(name)
-    return (
-        "In a checkout of CaptionLens, with its requirements installed:\n\n"
-        "```python\n"
-        "from model import load\n\n"
-        f"captioner = load({json.dumps(name, ensure_ascii=False)})\n"
-        'print(captioner.caption("photo.jpg").text)\n'
-        "```\n\n"
-        "```sh\n"
-        f"python -m model caption photo.jpg --checkpoint {quoted}\n"
-        f"CAPTIONLENS_CHECKPOINT={quoted} python app.py   # the page\n"
-        "```"
-    )
-
-
-def _settings(run: Run) -> Iterator[str]:
-    if not run.settings:
-        return
-    rows = ["| `training.train` | |", "|---|---|"]
-    for key, value in run.settings[0].items():
-        if key in OF_THE_MACHINE or value is None or value is False:
+def list_options(settings: dict) -> Iterator[tuple[str, str]]:
+    """The options of a run that made a difference, as they may be published."""
+    for name, value in settings.items():
+        if name in PRIVATE_SETTINGS or value is None or value is False:
             continue
-        if isinstance(value, str) and (re.search(r"[/\\]", value) or key == "checkpoint"):
-            value = public_name(value)
-        told = "yes" if value is True else str(value).replace("|", "\\|")
-        rows.append(f"| `--{key.replace('_', '-')}` | {told} |")
-    yield "## Settings"
-    yield "\n".join(rows)
+        if isinstance(value, str) and (re.search(r"[/\\]", value) or name == "checkpoint"):
+            value = get_public_name(value)
+        yield name_option(name), "yes" if value is True else str(value).replace("|", "\\|")

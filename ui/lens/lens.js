@@ -17,14 +17,14 @@ const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255,
 
 let shown = {}; // what the lens shows, kept over values that say only what is new
 let maps = null; // Float32Array: words × rows × cols, each map's own peak at 1
-let chosen = 0;
+let selected = 0;
 let refocus = false; // what had the keyboard's focus was replaced
 
-const said = () => shown.words?.map((word) => word.text).join(" ");
+const captionText = () => shown.words?.map((word) => word.text).join(" ");
 const setting = (name) => field(name).value;
 
-function decode(sent) {
-  const bytes = Uint8Array.from(atob(sent.data), (c) => c.charCodeAt(0));
+function decodeMaps(encoded) {
+  const bytes = Uint8Array.from(atob(encoded.data), (c) => c.charCodeAt(0));
   return Float32Array.from(bytes, (b) => b / 255);
 }
 
@@ -55,7 +55,7 @@ function paint(canvas, word) {
 }
 
 function choose(index) {
-  chosen = index;
+  selected = index;
   const word = shown.words[index];
   lens.querySelectorAll(".word").forEach((button, i) => {
     button.setAttribute("aria-pressed", i === index);
@@ -65,8 +65,8 @@ function choose(index) {
   paint(find(".stage canvas"), index);
   find("h3").textContent = `“${word.text}” ${percent(word.probability)}`;
   find(".fact").textContent = word.fact;
-  find(".instead").hidden = !word.instead.length;
-  find(".instead ul").replaceChildren(...word.instead.map((other) => {
+  find(".instead").hidden = !word.alternatives.length;
+  find(".instead ul").replaceChildren(...word.alternatives.map((other) => {
     const row = make("li"), bar = make("i");
     const text = other.text || "(the caption ends)";
     if (shown.continues && other.text) {
@@ -130,12 +130,12 @@ function showSheet() {
 
 function showCaptions() {
   const list = shown.captions?.length > 1 ? shown.captions : [];
-  const text = said();
+  const text = captionText();
   find(".captions").replaceChildren(...list.map((caption) => {
     const button = make("button");
     button.type = "button";
     button.setAttribute("aria-pressed", caption.text === text);
-    button.append(make("b", "", caption.text), make("span", "", caption.likely));
+    button.append(make("b", "", caption.text), make("span", "", caption.likelihood));
     button.onclick = () => caption.text === text || ask("explain", { text: caption.text });
     return button;
   }));
@@ -161,8 +161,8 @@ function showSettings() {
 }
 
 const number = (text) => (text === "" ? null : Number(text));
-const wanted = () => ({
-  text: said(),
+const mapSettings = () => ({
+  text: captionText(),
   model: shown.model,
   method: setting("method"),
   layer: number(setting("layer")),
@@ -177,21 +177,21 @@ function busy(on) {
 function ask(event, more) {
   busy(true);
   find(".hear").textContent = "Working …";
-  trigger(event, { ...wanted(), ...more });
+  trigger(event, { ...mapSettings(), ...more });
 }
 
 function show() {
   const value = props.value ?? {};
   if (!value.state) return;
   const wasDone = shown.state === "done";
-  const before = said();
+  const before = captionText();
   refocus ||= !!document.activeElement.closest(".words, .captions, .instead")
     && lens.contains(document.activeElement);
   shown = value.state === "empty" ? value : { captions: [], hint: "", ...keep(value), ...value };
   lens.dataset.state = shown.state;
   busy(false);
   if (shown.state === "empty") {
-    find(".say").textContent = value.say;
+    find(".say").textContent = value.prompt;
     find(".words").replaceChildren();
     find(".hear").textContent = "";
     return;
@@ -204,17 +204,17 @@ function show() {
     find(".captions").replaceChildren();
     return;
   }
-  maps = decode(shown.maps);
+  maps = decodeMaps(shown.maps);
   find(".hint").textContent = shown.hint;
   find(".doubt").textContent = shown.doubt;
-  find(".whole").textContent = shown.whole;
+  find(".whole").textContent = shown.summary;
   showSettings();
   showCaptions();
   showSheet();
-  const text = said();
-  choose(text === before && wasDone ? chosen : shown.choose);
+  const text = captionText();
+  choose(text === before && wasDone ? selected : shown.first_word);
   if (refocus && !lens.contains(document.activeElement)) {
-    find(".words").children[chosen].firstChild.focus();
+    find(".words").children[selected].firstChild.focus();
   }
   refocus = false;
   find(".hear").textContent = `Caption: ${text}`;
@@ -234,21 +234,21 @@ for (const name of ["method", "layer", "head"]) {
 }
 for (const name of ["colours", "strength", "shared"]) {
   field(name).oninput = () => {
-    choose(chosen);
+    choose(selected);
     if (maps) lens.querySelectorAll(".sheet canvas").forEach(paint);
   };
 }
 for (const kind of ["png", "json"]) {
-  field(kind).onclick = () => trigger("save", { ...wanted(), kind, shared: field("shared").checked });
+  field(kind).onclick = () => trigger("save", { ...mapSettings(), kind, shared: field("shared").checked });
 }
 field("copy").onclick = async () => {
-  let told = "Copied";
+  let message = "Copied";
   try {
-    await navigator.clipboard.writeText(said());
+    await navigator.clipboard.writeText(captionText());
   } catch {
-    told = "Not allowed here"; // by the browser: only https pages may
+    message = "Not allowed here"; // by the browser: only https pages may
   }
-  find(".hear").textContent = field("copy").textContent = told;
+  find(".hear").textContent = field("copy").textContent = message;
   setTimeout(() => { field("copy").textContent = "Copy as alt text"; }, 1500);
 };
 // A request that failed leaves no new value behind: the page says so instead.
@@ -256,7 +256,7 @@ element.addEventListener("lens:failed", () => {
   busy(false);
   find(".hear").textContent = "That did not work.";
   if (shown.state === "writing") {
-    props.value = { state: "empty", say: "That did not work." };
+    props.value = { state: "empty", prompt: "That did not work." };
     show();
   } else if (shown.settings) showSettings();
 });

@@ -1,33 +1,39 @@
 """The tab "How cross-attention works": one word's step, with the model's own numbers."""
 
 import hashlib
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import gradio as gr
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 from model import Caption
+from model.errors import ImageError
 from model.images import fit
-from model.lesson.steps import caption_unseeing, opening, steps
+from model.lesson.steps import caption_blindly, choose_first_step, take_step_apart
 from model.network.decoder import TextDecoder
-from ui.actions import QUIET, TURNS, chosen
-from ui.errors import complaint
-from ui.lesson.pictures import place
-from ui.lesson.sections import ELSEWHERE, INTRO, sections, unseeing
+from model.wording import NOTHING_TO_SAY
+from ui.lesson.cards import (
+    CARD_COUNT,
+    render_blind_card,
+    render_elsewhere,
+    render_introduction,
+    render_step_cards,
+)
+from ui.lesson.pictures import find_largest
 from ui.serving.captioners import Captioners
-from ui.serving.requests import answers
-from ui.uploads.photos import examples, photo_input
+from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.uploads.photos import CLEAR_SCRIPT, create_examples, create_photo_input
 
-SIDE = 480  # pixels of the photo's longer side in the lesson's pictures
-SAY = "Choose a photo, and the lesson begins."
-NOT_OURS = (
+PICTURE_SIDE = 480  # pixels of the photo's longer side in the lesson's pictures
+PROMPT = "Choose a photo, and the lesson begins."
+OTHER_DECODER = (
     "The lesson takes our own decoder apart, and this model brings another one. Choose another "
     "model above; this one's maps are in the other tabs."
 )
-CARDS = 5  # that change with word, layer and head
 
 
 @dataclass(frozen=True)
@@ -36,38 +42,44 @@ class Lesson:
 
     model: str
     photo: Image.Image
-    of: str  # fingerprint of the photo as it came
-    features: Tensor  # (S, image_width)
+    photo_hash: str  # of the photo as it came
+    image_features: Tensor  # (S, image_width)
     caption: Caption
 
 
-def fingerprint(photo: Image.Image) -> str:
+def hash_photo(photo: Image.Image) -> str:
     return hashlib.sha256(photo.tobytes()).hexdigest()
 
 
-def begin(captioners: Captioners, photo: Image.Image | None, name: str | None) -> Iterator[list]:
-    """Caption a photo and open the lesson at the word that owes most to it. Yields the lesson,
-    the choices of word, layer and head, the card that is the same for all words, and `show`'s."""
+def start_lesson(
+    captioners: Captioners, photo: Image.Image | None, name: str | None
+) -> Iterator[list[Any]]:
+    """Caption a photo and open the lesson at the word that owes most to it.
 
-    def closed(text: str, caption: str = "") -> list:
-        return [None, *[gr.update(visible=False)] * 3, "", _told(text, caption), *[""] * CARDS]
+    Yields the values of `LessonTab.lesson_outputs`.
+    """
+
+    def show_status(text: str, caption: str = "") -> list[Any]:
+        hidden = gr.update(visible=False)
+        return [None, hidden, hidden, hidden, "", render_status(text, caption), *[""] * CARD_COUNT]
 
     if photo is None:
-        yield closed(SAY)
+        yield show_status(PROMPT)
         return
-    yield closed("Looking at the photo …")
-    captioner = chosen(captioners, name)
-    if not isinstance(captioner.decoder, TextDecoder):
-        yield closed(NOT_OURS)
+    yield show_status("Looking at the photo …")
+    captioner = captioners.get(name)
+    if not isinstance(captioner.network.decoder, TextDecoder):
+        yield show_status(OTHER_DECODER)
         return
-    features = captioner.encode([photo])[0]
-    caption = captioner.caption(features)
+    encoded = captioner.encode([photo])[0]
+    caption = captioner.caption(encoded)
     if not caption.words:
-        raise complaint("The model has nothing to say about this photo.")
-    yield closed("Finding the word that owes most to the photo …", caption.text)
-    lesson = Lesson(name, fit(photo, SIDE), fingerprint(photo), features.cpu(), caption)
-    first = opening(captioner.explain(features, caption))
-    config = captioner.config
+        raise ImageError(NOTHING_TO_SAY)
+    yield show_status("Finding the word that owes most to the photo …", caption.text)
+    features = encoded.image_features.cpu()
+    lesson = Lesson(name, fit(photo, PICTURE_SIDE), hash_photo(photo), features, caption)
+    first_choice = choose_first_step(captioner.explain(encoded, caption))
+    config = captioner.network.config
     choices = (
         [(word.text, i) for i, word in enumerate(caption.words)],
         list(range(config.num_layers)),
@@ -77,45 +89,82 @@ def begin(captioners: Captioners, photo: Image.Image | None, name: str | None) -
         lesson,
         *(
             gr.update(choices=options, value=value, visible=True)
-            for options, value in zip(choices, first, strict=True)
+            for options, value in zip(choices, first_choice, strict=True)
         ),
-        unseeing(caption.text, caption_unseeing(captioner), config.num_layers),
-        *show(captioners, lesson, *first),
+        render_blind_card(caption.text, caption_blindly(captioner.network), config.num_layers),
+        *show_step(captioners, lesson, *first_choice),
     ]
 
 
-def show(captioners: Captioners, lesson: Lesson | None, word: int, layer: int, head: int) -> list:
-    """What is said of the choice, and the cards of the steps."""
+def show_step(
+    captioners: Captioners, lesson: Lesson | None, word: int, layer: int, head: int
+) -> list[Any]:
+    """The line about the chosen word, layer and head, and the cards of its steps."""
     if lesson is None or None in (word, layer, head):
-        return [gr.skip()] * (1 + CARDS)  # chosen while the next photo's lesson begins
-    captioner, caption = chosen(captioners, lesson.model), lesson.caption
-    features = lesson.features.to(captioner.device)
-    step = steps(captioner, features, caption, word, layer, head)
-    patches = step.weights[captioner.encoder.num_prefix_tokens :]
-    row, col = place(patches.reshape(captioner.encoder.grid_size))
-    looked = (
+        return [gr.skip()] * (1 + CARD_COUNT)  # chosen while the next photo's lesson begins
+    captioner, caption = captioners.get(lesson.model), lesson.caption
+    features = lesson.image_features.to(captioner.device)
+    step = take_step_apart(captioner.network, features, caption, word, layer, head)
+    encoder = captioner.network.encoder
+    row, col = find_largest(step.weights[encoder.num_prefix_tokens :].reshape(encoder.grid_size))
+    text = (
         f"For “{caption.words[word].text}”, head {head} of layer {layer} looked most at "
         f"row {row}, column {col}."
     )
-    cards = sections(lesson.photo, captioner, caption, step, word, layer, head)
-    return [_told(looked, caption.text), *cards]
+    cards = render_step_cards(lesson.photo, captioner, caption, step, word, layer, head)
+    return [render_status(text, caption.text), *cards]
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
-    """Lay out the tab and wire it; returns its photo. `model` holds the captioner's name."""
-    gr.HTML(INTRO, apply_default_css=False)
-    lesson = gr.State(None)
+def render_status(text: str, caption: str = "") -> Markup:
+    """The line above the choices, under the caption where there is one."""
+    caption_line = Markup('<p class="lesson-caption">{}</p>').format(caption) if caption else ""
+    return Markup('<div class="lesson">{}<p>{}</p></div>').format(caption_line, text)
+
+
+class LessonTab(NamedTuple):
+    """The tab's components."""
+
+    lesson: gr.State
+    photo: gr.Image
+    status: gr.HTML
+    word: gr.Radio
+    layer: gr.Dropdown
+    head: gr.Dropdown
+    cards: list[gr.HTML]
+    blind_card: gr.HTML
+
+    @property
+    def step_outputs(self) -> list[Any]:
+        """What changes with word, layer and head."""
+        return [self.status, *self.cards]
+
+    @property
+    def lesson_outputs(self) -> list[Any]:
+        """What changes with the photo."""
+        choices = [self.word, self.layer, self.head]
+        return [self.lesson, *choices, self.blind_card, *self.step_outputs]
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> LessonTab:
+    """Lay out the tab and connect its events. `model` holds the captioner's name."""
+    tab = _lay_out()
+    _connect(tab, captioners, model)
+    return tab
+
+
+def _lay_out() -> LessonTab:
+    gr.HTML(render_introduction(), apply_default_css=False)
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            photo = photo_input()
+            photo = create_photo_input()
         with gr.Column(scale=3, min_width=280):
             # what it shows is replaced as a whole, so the element that stays is the live region
-            told = gr.HTML(
-                _told(SAY),
+            status = gr.HTML(
+                render_status(PROMPT),
                 js_on_load="element.setAttribute('aria-live', 'polite')",
                 apply_default_css=False,
             )
-            examples(photo)
+            create_examples(photo)
     with gr.Row(elem_classes="lesson-choices"):
         word = gr.Radio(label="Word", visible=False, scale=5, min_width=320)
         layer = gr.Dropdown(
@@ -125,42 +174,45 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
             label="Head, from 0", visible=False, filterable=False, scale=1, min_width=140
         )
     with gr.Column(elem_classes="lesson-cards"):
-        cards = [gr.HTML(apply_default_css=False) for _ in range(CARDS)]
-        blind = gr.HTML(apply_default_css=False)
-        gr.HTML(ELSEWHERE, apply_default_css=False)
+        cards = [gr.HTML(apply_default_css=False) for _ in range(CARD_COUNT)]
+        blind_card = gr.HTML(apply_default_css=False)
+        gr.HTML(render_elsewhere(), apply_default_css=False)
+    return LessonTab(gr.State(None), photo, status, word, layer, head, cards, blind_card)
 
-    @answers(captioners)
-    def on_photo(current: Lesson | None, picture: Image.Image | None, name: str | None):
+
+def _connect(tab: LessonTab, captioners: Captioners, model: gr.Dropdown) -> None:
+    @request_handler(captioners)
+    def start_if_new(lesson: Lesson | None, picture: Image.Image | None, name: str | None):
         # the browser also tells of a photo that is put back into a tab that has it
-        known = current and picture and (current.model, current.of) == (name, fingerprint(picture))
-        if known:
-            yield [gr.skip()] * len(opened)
+        is_shown = (
+            lesson
+            and picture
+            and (lesson.model, lesson.photo_hash)
+            == (
+                name,
+                hash_photo(picture),
+            )
+        )
+        if is_shown:
+            yield [gr.skip()] * len(tab.lesson_outputs)
         else:
-            yield from begin(captioners, picture, name)
+            yield from start_lesson(captioners, picture, name)
 
-    @answers(captioners)
-    def on_choice(current: Lesson | None, word: int, layer: int, head: int):
-        return show(captioners, current, word, layer, head)
+    @request_handler(captioners)
+    def choose(lesson: Lesson | None, word: int, layer: int, head: int):
+        return show_step(captioners, lesson, word, layer, head)
 
     # what is asked for in the meantime has its turn afterwards
-    quiet = QUIET | TURNS | {"trigger_mode": "always_last"}
-    opened = [lesson, word, layer, head, blind, told, *cards]
+    settings = PAGE_EVENT | MODEL_EVENT | {"trigger_mode": "always_last"}
+    inputs = [tab.lesson, tab.photo, model]
     # `change`, not `input`: an example or the page itself may bring the photo
-    begun = photo.change(on_photo, [lesson, photo, model], opened, **quiet)
-    # a photo that cannot be opened is not shown
-    begun.failure(lambda: None, None, [photo], api_visibility="private")
-    model.change(on_photo, [lesson, photo, model], opened, **quiet)
+    starting = tab.photo.change(start_if_new, inputs, tab.lesson_outputs, **settings)
+    starting.failure(None, None, [tab.photo], js=CLEAR_SCRIPT, api_visibility="private")
+    model.change(start_if_new, inputs, tab.lesson_outputs, **settings)
     gr.on(
-        [choice.input for choice in (word, layer, head)],
-        on_choice,
-        [lesson, word, layer, head],
-        [told, *cards],
-        **quiet,
+        [choice.input for choice in (tab.word, tab.layer, tab.head)],
+        choose,
+        [tab.lesson, tab.word, tab.layer, tab.head],
+        tab.step_outputs,
+        **settings,
     )
-    return photo
-
-
-def _told(text: str, caption: str = "") -> str:
-    """The line above the choices, under the caption where there is one."""
-    said = f'<p class="lesson-caption">{html.escape(caption)}</p>' if caption else ""
-    return f'<div class="lesson">{said}<p>{html.escape(text)}</p></div>'

@@ -16,7 +16,7 @@ from model import Caption, Captioner
 from ui.serving.cancellation import Visitor
 from ui.serving.executor import CORES
 
-BATCH = 8
+BATCH_SIZE = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +25,14 @@ class _Request:
     photo: Image.Image
     options: dict[str, Any]
     visitor: Visitor
-    answer: Future = field(default_factory=Future)
+    result: Future = field(default_factory=Future)
 
-    def fits(self, other: "_Request") -> bool:
+    def can_share_batch(self, other: "_Request") -> bool:
         return self.captioner is other.captioner and self.options == other.options
 
 
-class Together:
-    """Takes photos from any number of threads, and captions those that wait."""
+class CaptionBatcher:
+    """Takes photos from any number of threads, and captions those that wait together."""
 
     def __init__(self):
         self._waiting: deque[_Request] = deque()
@@ -44,58 +44,64 @@ class Together:
         """The same as `captioner.caption(photo, **options)`.
 
         Raises what that raises for this photo, never for another one's, and what
-        `Visitor.check` does.
+        `Visitor.check_still_waiting` does.
         """
-        captioner.options(**options)  # complains before it is in a batch
+        captioner.options(**options)  # wrong ones raise here, before they are in a batch
         request = _Request(captioner, photo, options, visitor)
         with self._lock:
             self._waiting.append(request)
-        CORES.submit(self._answer_next)
-        return request.answer.result()
+        CORES.submit(self._caption_next_batch)
+        return request.result.result()
 
-    def _answer_next(self) -> None:
-        """A batch for the request that waits longest, if one still does."""
+    def count_waiting(self) -> int:
+        """How many photos are in no batch yet."""
+        with self._lock:
+            return len(self._waiting)
+
+    def _caption_next_batch(self) -> None:
+        """Caption the photo that waits longest, with those that can share its batch."""
         with self._lock:
             if not self._waiting:
                 return
             first = self._waiting[0]
-            batch = [request for request in self._waiting if request.fits(first)][:BATCH]
+            batch = [request for request in self._waiting if request.can_share_batch(first)]
+            batch = batch[:BATCH_SIZE]
             for request in batch:
                 self._waiting.remove(request)
         _answer(batch)
 
 
 def _answer(batch: Sequence[_Request]) -> None:
-    """Give each request its caption, or what is in the way of it."""
+    """Give each request its caption, or the error that keeps it from one."""
     for request in batch:
-        if trouble := request.visitor.trouble():
-            request.answer.set_exception(trouble)
-    batch = [request for request in batch if not request.answer.done()]
+        if reason := request.visitor.stop_reason():
+            request.result.set_exception(reason)
+    batch = [request for request in batch if not request.result.done()]
     if not batch:
         return
     try:
-        captions = _captions(batch)
-    except BaseException as error:  # also a panic of Rust: they must not wait for ever
+        captions = _caption_batch(batch)
+    except BaseException as error:  # also a panic of Rust: nobody may wait for ever
         if len(batch) == 1:
-            told = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            batch[0].answer.set_exception(told)
-        else:  # one by one, so that only the one in trouble fails
+            is_plain = isinstance(error, Exception)
+            batch[0].result.set_exception(error if is_plain else RuntimeError(repr(error)))
+        else:  # one by one, so that only the one that cannot be captioned fails
             for request in batch:
                 _answer([request])
     else:
         for request, caption in zip(batch, captions, strict=True):
-            request.answer.set_result(caption)
+            request.result.set_result(caption)
 
 
-def _captions(batch: Sequence[_Request]) -> list[Caption]:
-    """Stops between two tokens once no visitor waits any more."""
+def _caption_batch(batch: Sequence[_Request]) -> list[Caption]:
+    """The captions; stops between two tokens once no visitor waits any more."""
 
-    def check() -> None:
-        troubles = [request.visitor.trouble() for request in batch]
-        if all(troubles):
-            raise troubles[0]
+    def stop_if_abandoned() -> None:
+        reasons = [request.visitor.stop_reason() for request in batch]
+        if all(reasons):
+            raise reasons[0]
 
     first = batch[0]
     photos = [request.photo for request in batch]
-    results = first.captioner.captions(photos, on_step=check, **first.options)
+    results = first.captioner.captions(photos, on_step=stop_if_abandoned, **first.options)
     return [captions[0] for captions in results]

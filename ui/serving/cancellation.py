@@ -1,7 +1,7 @@
 """The visitor behind a request: whether anyone still waits for the answer, and for how long.
 
-gradio stops what answers in steps when its visitor cancels or leaves, but tells nothing to what
-answers at once; so this asks gradio's own queue (gradio 6).
+gradio stops a handler that yields when its visitor cancels or leaves, but tells nothing to one that
+returns; so ours ask its queue.
 """
 
 import time
@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import gradio as gr
-from gradio.context import LocalContext
+
+from ui.gradio_internals import get_queued_request
 
 MAX_SECONDS = 60.0
 
 
-class Left(gr.Error):
-    """Nobody waits any more. It reaches nobody, and leaves no trace in the log."""
+class RequestCancelled(gr.Error):
+    """Nobody waits any more. The message reaches nobody, and the log gets no trace."""
 
     def __init__(self):
         super().__init__("Cancelled.", print_exception=False)
 
 
-class TooSlow(gr.Error):
+class TimeLimitExceeded(gr.Error):
     """The answer takes longer than a visitor may keep the processor busy."""
 
     def __init__(self, seconds: float):
@@ -34,58 +35,48 @@ class TooSlow(gr.Error):
 
 
 class Visitor:
-    """Who asked; to be made in the thread that answers, at its beginning."""
+    """Who sent a request. Make it in the thread that gradio runs the handler in, at its start.
+
+    The time limit of `seconds` begins with the first look at `stop_reason`.
+    """
 
     def __init__(self, seconds: float = MAX_SECONDS):
-        self._blocks = LocalContext.blocks.get(None)
-        self._event_id = LocalContext.event_id.get(None)
-        self._seconds, self._until = seconds, None
+        self._request = get_queued_request()
+        self._seconds = seconds
+        self._deadline: float | None = None
 
-    @property
-    def has_left(self) -> bool:
-        """Whether the request was cancelled, or its page or connection is closed."""
-        if self._blocks is None or self._event_id is None:  # not asked through the queue
-            return False
-        queue = self._blocks._queue
-        event = queue.event_ids_to_events.get(self._event_id)
-        return (
-            event is None
-            or not event.alive
-            or event._id not in queue.pending_event_ids_session.get(event.session_hash, ())
-        )
-
-    def trouble(self) -> gr.Error | None:
-        """Left or TooSlow if the work should end here. It begins when this is first asked."""
-        if self.has_left:
-            return Left()
+    def stop_reason(self) -> gr.Error | None:
+        """The RequestCancelled or TimeLimitExceeded that should end the work, or None."""
+        if self._request is not None and self._request.is_abandoned:
+            return RequestCancelled()
         now = time.monotonic()
-        self._until = self._until or now + self._seconds
-        return TooSlow(self._seconds) if now > self._until else None
+        self._deadline = self._deadline or now + self._seconds
+        return TimeLimitExceeded(self._seconds) if now > self._deadline else None
 
-    def check(self) -> None:
-        """Raises what `trouble` tells."""
-        if trouble := self.trouble():
-            raise trouble
+    def check_still_waiting(self) -> None:
+        """Raise the `stop_reason`, if there is one."""
+        if reason := self.stop_reason():
+            raise reason
 
 
-_VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
+_CURRENT_VISITOR: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 
 
 @contextmanager
-def asked_by(visitor: Visitor) -> Iterator[None]:
-    """What runs meanwhile is for this visitor."""
-    token = _VISITOR.set(visitor)
+def work_for(visitor: Visitor) -> Iterator[None]:
+    """Make this the `current_visitor` for the length of the block."""
+    token = _CURRENT_VISITOR.set(visitor)
     try:
         yield
     finally:
-        _VISITOR.reset(token)
+        _CURRENT_VISITOR.reset(token)
 
 
-def visitor() -> Visitor:
-    """Who asked for what runs here."""
-    return _VISITOR.get() or Visitor()
+def current_visitor() -> Visitor:
+    """The visitor that this thread works for."""
+    return _CURRENT_VISITOR.get() or Visitor()
 
 
-def still_wanted() -> None:
-    """Raises Left or TooSlow if the work for the visitor of this thread should end here."""
-    visitor().check()
+def check_still_waiting() -> None:
+    """Raise RequestCancelled or TimeLimitExceeded if this thread's work should end here."""
+    current_visitor().check_still_waiting()

@@ -2,16 +2,17 @@
 
 import os
 from collections import OrderedDict
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
 
 from model import Captioner, load
-from model.captioner import SHIPPED, SHIPPED_NAME, default_device
-from model.checkpoint.hub import is_hub_id, model_name
+from model.captioner import default_device
+from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, is_hub_id, model_name
 from model.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = 2  # captioners kept in memory
+MAX_LOADED = 2  # captioners kept in memory
 
 
 class Captioners:
@@ -26,49 +27,67 @@ class Captioners:
         listed = os.environ.get("CAPTIONLENS_CHECKPOINT", "").split(",")
         own = [name.strip() for name in listed if name.strip()]
         runs = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("runs/*/best"))]
-        self._places = {name: name for name in own}
-        self._places |= {SHIPPED_NAME: SHIPPED} | {run: ROOT / run for run in runs}
-        self._loaded: OrderedDict[str, Captioner] = OrderedDict()
+        self._checkpoints = {name: name for name in own}
+        self._checkpoints |= {SHIPPED_NAME: SHIPPED} | {run: ROOT / run for run in runs}
         self._is_space = "SPACE_ID" in os.environ
         self._lock = Lock()
-        self._loading: dict[str, Lock] = {}
+        self._loaded: OrderedDict[str, Captioner] = OrderedDict()
+        self._loading: dict[str, Future[Captioner]] = {}
 
     @property
     def names(self) -> list[str]:
-        """What is offered, the first chosen at the start."""
-        return list(self._places)
+        """What is offered, the one to begin with first."""
+        return list(self._checkpoints)
 
     @property
     def has_choice(self) -> bool:
-        """Whether there is more than one to be had."""
-        return len(self._places) > 1 or not self._is_space
+        """Whether a visitor can have more than one."""
+        return len(self._checkpoints) > 1 or not self._is_space
 
     def get(self, name: str | None = None) -> Captioner:
-        """A captioner, loaded at most once while it is in use; the first one if no name is given.
+        """The captioner of this name, loaded once however many ask; the first if none is given.
 
         Raises CheckpointError, in one line, for what cannot be had.
         """
         name = str(name or "").strip() or self.names[0]
-        if name not in self._places:
+        if name not in self._checkpoints:
             name = str(model_name(name))  # also by the address of its page
-        place = self._places.get(name)
-        if place is None:
-            if self._is_space:
-                raise CheckpointError(f"{name}: choose a model of the list")
-            if not is_hub_id(name) or Path(name).exists():
-                raise CheckpointError(f"{name}: choose a model of the list, or name one of the hub")
-            place = name
+        checkpoint = self._find_checkpoint(name)
         with self._lock:
-            loading = self._loading.setdefault(name, Lock())
-        with loading:  # who asks for one that is there need not wait
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+                return self._loaded[name]
+            is_first = name not in self._loading
+            if is_first:
+                self._loading[name] = Future()
+            loading = self._loading[name]
+        if is_first:
+            self._load(name, checkpoint, loading)
+        return loading.result()
+
+    def _find_checkpoint(self, name: str) -> str | Path:
+        """What `load` takes for this name; raises CheckpointError for one that is not offered."""
+        if name in self._checkpoints:
+            return self._checkpoints[name]
+        if self._is_space:
+            raise CheckpointError(f"{name}: choose a model of the list")
+        if not is_hub_id(name) or Path(name).exists():
+            raise CheckpointError(f"{name}: choose a model of the list, or name one of the hub")
+        return name
+
+    def _load(self, name: str, checkpoint: str | Path, loading: Future[Captioner]) -> None:
+        """Load a captioner for all who wait for it; they also get what it raises."""
+        try:
+            captioner = load(checkpoint).to(default_device())
+            captioner.name = name  # not the host's path: visitors see it
+        except BaseException as error:
             with self._lock:
-                if name in self._loaded:
-                    self._loaded.move_to_end(name)
-                    return self._loaded[name]
-            captioner = load(place).to(default_device())
-            captioner.name = name  # not the host's path: it is told to visitors
-            with self._lock:
-                self._loaded[name] = captioner
-                while len(self._loaded) > AT_ONCE:
-                    self._loaded.popitem(last=False)
-            return captioner
+                del self._loading[name]
+            loading.set_exception(error)
+            return
+        with self._lock:
+            del self._loading[name]
+            self._loaded[name] = captioner
+            while len(self._loaded) > MAX_LOADED:
+                self._loaded.popitem(last=False)
+        loading.set_result(captioner)

@@ -6,7 +6,7 @@ except ImportError:  # everywhere else
     IS_ZERO_GPU = False
 
     def on_gpu(handler):
-        """What answers a request, left as it is."""
+        """The function that answers a request, as it is."""
         return handler
 
 else:

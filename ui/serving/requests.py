@@ -1,12 +1,11 @@
-"""Every answer to a visitor's request: one line in the log, and no trace on the page.
+"""How every request is answered: one line in the log, and no trace on the page.
 
-The log holds neither photos nor names nor a word that a visitor wrote.
+The log holds neither photos nor names of files nor a word that a visitor wrote.
 """
 
 import functools
 import inspect
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -15,56 +14,73 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from ui.serving.cancellation import MAX_SECONDS, Left, Visitor, asked_by, still_wanted
+from ui.errors import FaultError, user_errors
+from ui.serving.cancellation import (
+    MAX_SECONDS,
+    RequestCancelled,
+    Visitor,
+    check_still_waiting,
+    work_for,
+)
 from ui.serving.captioners import Captioners
 from ui.serving.executor import CORES
 from ui.serving.gpu import on_gpu
-from ui.serving.request_checks import went_wrong
 from ui.serving.service import check_open
 
 log = logging.getLogger("captionlens")
 _END = object()
 
+# Settings for the page's own events: not part of the API, and only a toast says what went wrong,
+# where gradio's progress would also stamp "Error" on each output.
+PAGE_EVENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Settings for events that run a model: two at a time for all visitors. Two cores are busy with one,
+# and a slow one does not hold up the rest.
+MODEL_EVENT: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "model"}
 
-def answers(
-    captioners: Captioners, *, seconds: float = MAX_SECONDS, in_turn: bool = True
+
+def request_handler(
+    captioners: Captioners, *, seconds: float = MAX_SECONDS, on_cores: bool = True
 ) -> Callable[[Callable], Callable]:
-    """Decorates what answers a request. What goes wrong on our side reaches the visitor as one line
-    with a number, which stands beside the trace in the log.
+    """Decorates a function that answers requests, at once or as a generator.
 
-    seconds: that an answer may take, see `visitor.still_wanted`.
-    in_turn: whether it takes turns with the others on `CORES`, a step at a time; else it waits for
-        something that does.
+    A CaptionLensError reaches the visitor as one line. A fault of the program is a line with a
+    number, which stands beside its trace in the log.
+
+    seconds: the time limit, see `Visitor`.
+    on_cores: run the function on `CORES`, a generator step by step; otherwise in gradio's thread,
+        for a function that only waits for something on `CORES`.
     """
 
     def decorate(handler: Callable) -> Callable:
-        kind = f"{handler.__module__.removeprefix('ui.')}.{handler.__name__}"
-        run = on_gpu(handler) if in_turn else handler
+        name = f"{handler.__module__.removeprefix('ui.')}.{handler.__name__}"
+        run = on_gpu(handler) if on_cores else handler
 
-        def wanted(*given, **named):
-            still_wanted()  # its turn may come when the visitor has left
-            return run(*given, **named)
+        def run_if_wanted(*args, **kwargs):
+            check_still_waiting()  # the visitor may have left before the turn came
+            return run(*args, **kwargs)
 
-        def wanted_step(steps):
-            still_wanted()
+        def run_step_if_wanted(steps):
+            check_still_waiting()
             return next(steps, _END)
 
         @functools.wraps(handler)
-        def answer(*given, **named):
-            with logged(kind, captioners, (*given, *named.values())):
+        def answer(*args, **kwargs):
+            with _log_request(name, captioners, (*args, *kwargs.values())):
                 check_open()
-                with asked_by(Visitor(seconds)):
-                    return CORES.run(wanted, *given, **named) if in_turn else run(*given, **named)
+                with work_for(Visitor(seconds)):
+                    if on_cores:
+                        return CORES.run(run_if_wanted, *args, **kwargs)
+                    return run(*args, **kwargs)
 
         @functools.wraps(handler)
-        def answer_in_steps(*given, **named):
-            with logged(kind, captioners, (*given, *named.values())):
+        def answer_in_steps(*args, **kwargs):
+            with _log_request(name, captioners, (*args, *kwargs.values())):
                 check_open()
                 visitor = Visitor(seconds)
-                with closing(run(*given, **named)) as steps:
+                with closing(run(*args, **kwargs)) as steps:
                     while True:
-                        with asked_by(visitor):  # anew: each step may be in another thread
-                            step = CORES.run(wanted_step, steps)
+                        with work_for(visitor):  # set anew: each step may be in another thread
+                            step = CORES.run(run_step_if_wanted, steps)
                         if step is _END:
                             return
                         yield step
@@ -75,28 +91,29 @@ def answers(
 
 
 @contextmanager
-def logged(kind: str, captioners: Captioners, given: tuple[Any, ...]) -> Iterator[None]:
-    """Write what was asked, of which captioner, the photo's size, the time, and how it ended."""
-    begun, outcome = time.perf_counter(), "done"
+def _log_request(name: str, captioners: Captioners, values: tuple[Any, ...]) -> Iterator[None]:
+    """Log the handler, the captioner, the photo's size, the time and how it ended."""
+    start, outcome = time.perf_counter(), "done"
     try:
-        yield
-    except Left:
+        with user_errors():
+            yield
+    except RequestCancelled:
         outcome = "cancelled"
         raise
     except gr.Error:  # a line that says what the visitor can do
         outcome = "refused"
         raise
     except Exception as error:
-        number = secrets.token_hex(4)
-        outcome = f"failed, {number}"
-        log.exception("%s", number)
-        raise went_wrong(number) from error
+        fault = FaultError()
+        outcome = f"failed, {fault.number}"
+        log.exception("%s", fault.number)
+        raise fault from error
     except BaseException:  # the visitor has left, or the program ends
         outcome = "cancelled"
         raise
     finally:
-        photo = next((x for x in given if isinstance(x, Image.Image)), None)
+        photo = next((value for value in values if isinstance(value, Image.Image)), None)
         size = f"{photo.width} × {photo.height}" if photo else "no photo"
-        names = [x for x in given if isinstance(x, str) and x in captioners.names]
-        seconds = time.perf_counter() - begun
-        log.info("%s: %s; %s; %.2f s; %s", kind, ", ".join(names) or "-", size, seconds, outcome)
+        names = [value for value in values if isinstance(value, str) and value in captioners.names]
+        seconds = time.perf_counter() - start
+        log.info("%s: %s; %s; %.2f s; %s", name, ", ".join(names) or "-", size, seconds, outcome)

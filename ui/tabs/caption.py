@@ -1,87 +1,127 @@
-"""The caption tab: a photo in, its caption word by word, and where each word looked."""
+"""The tab "Caption": a photo in, its caption word by word, and where each word looked."""
 
 import html
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.events import Dependency
 from PIL import Image
 
 from model import Captioner
+from model.checkpoint.hub import SHIPPED_NAME
 from model.errors import CaptionLensError, OptionError
-from ui import lens
-from ui.actions import QUIET, TURNS, beams_slider, failed, needed, sent, wire
-from ui.serving.captioners import SHIPPED_NAME, Captioners
-from ui.serving.requests import answers
-from ui.uploads.photos import examples, photo_input
+from model.wording import NOTHING_TO_SAY
+from ui.errors import log_trace
+from ui.lens import create_lens, make_failure_script
+from ui.lens.values import (
+    ExplainedValue,
+    WritingValue,
+    make_empty_value,
+    make_writing_value,
+    rank_captions,
+)
+from ui.serving.captioners import Captioners
+from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.tabs.inputs import create_beams_slider
+from ui.tabs.lens_requests import connect_lens, explain_for_lens, read_lens_event
+from ui.uploads.photos import CLEAR_SCRIPT, create_examples, create_photo_input, require_photo
 
-SAY = "Drop a photo, or choose an example. The caption appears here, with where each word looked."
-KNOWS = (
+PROMPT = (
+    "Drop a photo, or choose an example. The caption appears here, with where each word looked."
+)
+SHIPPED_NOTE = (
     "The shipped model learned from 6,000 photos of people and dogs, mostly outdoors (Flickr8k). "
     "Of other things it knows little, and names what is nearest."
 )
-UNLIKE = (
+UNFAMILIAR_HINT = (
     "This photo is unlike the ones this model learned from: expect a worse caption, or choose "
     "another model."
 )
-EVERY = 0.1  # seconds: how often a page hears of a caption that grows
-SEARCHES = ["likeliest (beams)", "by chance (sampling)"]
-TO_THE_TOP = "(...inputs) => { scrollTo({ top: 0 }); return inputs }"  # where the caption appears
+UPDATE_SECONDS = 0.1  # between two looks at a caption that grows; the way to the page takes longer
+BEAMS, SAMPLING = "beams", "sampling"
+SEARCHES = [("likeliest (beams)", BEAMS), ("by chance (sampling)", SAMPLING)]
+# before a caption is written: to where it appears
+SCROLL_SCRIPT = "(...inputs) => { scrollTo({ top: 0 }); return inputs }"
 
 
-def write(
+def write_caption(
     captioner: Captioner,
     photo: Image.Image,
     *,
     prefix: str = "",
-    search: str = SEARCHES[0],
+    search: str = BEAMS,
     num_beams: int = 5,
     num_captions: int = 1,
     temperature: float = 1.0,
-) -> Iterator[dict[str, Any]]:
-    """What the lens shows while a caption is written, and when it is whole.
+) -> Iterator[WritingValue | ExplainedValue]:
+    """The lens's values while a caption is written, and when it is whole.
 
-    Raises ValueError for a beginning that is too long, and for a caption without a word.
+    Raises OptionError for a prefix that is too long, and for a caption without a word.
     """
-    asked, longest = len(captioner.tokenizer.encode(prefix)[0]), captioner.options().max_length
-    if asked >= longest:
-        raise OptionError(f"The beginning has {asked} tokens; it may have at most {longest - 1}")
-    yield lens.writing([], photo)
-    features = captioner.encode([photo])[0]
+    prefix_length = len(captioner.network.tokenizer.encode(prefix)[0])
+    max_length = captioner.options().max_length
+    if prefix_length >= max_length:
+        raise OptionError(
+            f"The beginning has {prefix_length} tokens; it may have at most {max_length - 1}"
+        )
+    yield make_writing_value([], photo)
+    encoded = captioner.encode([photo])[0]
     options: dict[str, Any] = {"prefix": prefix, "num_captions": num_captions}
-    if search == SEARCHES[1]:
+    if search == SAMPLING:
         options |= {"sample": True, "temperature": temperature, "top_p": 0.95}
     else:
         options |= {"sample": False, "num_beams": max(num_beams, num_captions)}
-    last, told = None, -math.inf
-    for ranked in captioner.stream_captions(features, **options):
-        last = ranked
-        # each way to the page takes longer than a step
-        if time.monotonic() - told > EVERY:
-            yield lens.writing(ranked[0].words)
-            told = time.monotonic()
-    captions = [caption for caption in last if caption.words]
+    ranked, last_update = [], -math.inf
+    for ranked in captioner.stream_captions(encoded, **options):
+        if time.monotonic() - last_update > UPDATE_SECONDS:
+            yield make_writing_value(ranked[0].words)
+            last_update = time.monotonic()
+    captions = [caption for caption in ranked if caption.words]
     if not captions:
-        raise OptionError("The model has nothing to say about this photo.")
-    value = lens.reading(captioner, photo, captions[0], features=features, continues=True)
-    value["captions"] = [{"text": c.text, "likely": lens.likely(c)} for c in captions]
+        raise OptionError(NOTHING_TO_SAY)
+    value = explain_for_lens(captioner, encoded, captions[0], continues=True)
+    value["captions"] = rank_captions(captions)
     familiarity = captioner.familiarity
-    unlike = familiarity is not None and familiarity.unlike(features)
-    yield value | {"hint": UNLIKE if unlike else ""}
+    is_unfamiliar = familiarity is not None and familiarity.is_unfamiliar(encoded)
+    value["hint"] = UNFAMILIAR_HINT if is_unfamiliar else ""
+    yield value
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML]:
-    """Lay out the tab and wire it; returns its photo and its lens."""
+class CaptionTab(NamedTuple):
+    """The tab's components, and the event of its examples."""
+
+    photo: gr.Image
+    button: gr.Button
+    example: Dependency
+    search: gr.Radio
+    num_beams: gr.Slider
+    temperature: gr.Slider
+    num_captions: gr.Slider
+    prefix: gr.Textbox
+    shipped_note: gr.Markdown
+    lens: gr.HTML
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> CaptionTab:
+    """Lay out the tab and connect its events. `model` holds the captioner's name."""
+    tab = _lay_out(captioners)
+    _connect_requests(tab, captioners, model)
+    _connect_options(tab, model)
+    return tab
+
+
+def _lay_out(captioners: Captioners) -> CaptionTab:
     with gr.Row(elem_classes="photo-and-lens"):
         with gr.Column(scale=2, min_width=280):
-            photo = photo_input()
+            photo = create_photo_input()
             button = gr.Button("Caption", variant="primary")
-            example = examples(photo)
+            example = create_examples(photo)
             with gr.Accordion("Options", open=False):
-                search = gr.Radio(SEARCHES, value=SEARCHES[0], label="Choose the words")
-                num_beams = beams_slider(captioners)
+                search = gr.Radio(SEARCHES, value=BEAMS, label="Choose the words")
+                num_beams = create_beams_slider(captioners)
                 temperature = gr.Slider(
                     0.1,
                     2,
@@ -95,76 +135,122 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.HTML
                 prefix = gr.Textbox(
                     label="Begin with", placeholder="A man in", max_lines=1, max_length=200
                 )
-            note = gr.Markdown(KNOWS, visible=captioners.names[0] == SHIPPED_NAME)
+            shipped_note = gr.Markdown(SHIPPED_NOTE, visible=captioners.names[0] == SHIPPED_NAME)
         with gr.Column(scale=3, min_width=320):
-            shown = lens.lens(SAY, "caption-lens")
+            lens = create_lens(PROMPT, "caption-lens")
+    return CaptionTab(
+        photo,
+        button,
+        example,
+        search,
+        num_beams,
+        temperature,
+        num_captions,
+        prefix,
+        shipped_note,
+        lens,
+    )
 
-    def answer(picture, model_name, prefix, search, num_beams, num_captions, temperature):
-        """Write the caption of a photo, word by word."""
-        needed(picture)
-        begun = False
-        try:
-            for value in write(
-                captioners.get(model_name),
-                picture,
-                prefix=prefix or "",
-                search=search,
-                num_beams=int(num_beams),
-                num_captions=int(num_captions),
-                temperature=temperature,
-            ):
-                begun = True
-                yield value
-        except CaptionLensError as error:
-            # not raised: a request that fails is taken for a photo that cannot be opened
-            gr.Warning(html.escape(str(error), quote=False))
-            yield lens.empty(str(error)) if begun else gr.skip()
 
-    @answers(captioners)
-    def run_on_new(picture, *options):
-        """As `answer`; that a photo was taken away comes here too, and is no mistake."""
-        if picture is not None:
-            yield from answer(picture, *options)
+def write_or_warn(
+    captioners: Captioners,
+    photo: Image.Image | None,
+    model_name: str | None,
+    prefix: str | None,
+    search: str,
+    num_beams: float,
+    num_captions: float,
+    temperature: float,
+) -> Iterator[Any]:
+    """As `write_caption`, from the values of the tab's components.
 
-    @answers(captioners)
-    def go_on(
+    What the visitor can mend is a warning and not raised: a request that fails is taken for a photo
+    that cannot be opened.
+    """
+    require_photo(photo)
+    has_begun = False
+    try:
+        for value in write_caption(
+            captioners.get(model_name),
+            photo,
+            prefix=prefix or "",
+            search=search,
+            num_beams=int(num_beams),
+            num_captions=int(num_captions),
+            temperature=temperature,
+        ):
+            has_begun = True
+            yield value
+    except CaptionLensError as error:
+        log_trace(error)
+        gr.Warning(html.escape(str(error), quote=False))
+        yield make_empty_value(str(error)) if has_begun else gr.skip()
+
+
+def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdown) -> None:
+    """Write a caption for the button, a new photo, an example, and a lens that goes on."""
+
+    @request_handler(captioners)
+    def caption_photo(picture, *values):
+        yield from write_or_warn(captioners, picture, *values)
+
+    @request_handler(captioners)
+    def caption_new_photo(picture, *values):
+        if picture is not None:  # that a photo was taken away comes here too
+            yield from write_or_warn(captioners, picture, *values)
+
+    @request_handler(captioners)
+    def continue_caption(
         picture, model_name, search, num_beams, num_captions, temperature, event: gr.EventData
     ):
-        """As `answer`, from a runner-up that was chosen."""
-        prefix = str(sent(event).get("prefix", ""))
+        prefix = str(read_lens_event(event).get("prefix", ""))
         options = search, num_beams, num_captions, temperature
-        yield from answer(picture, model_name, prefix, *options)
+        yield from write_or_warn(captioners, picture, model_name, prefix, *options)
 
-    run = answers(captioners)(answer)
-    options = [search, num_beams, num_captions, temperature]
-    inputs = [photo, model, prefix, *options]
+    photo, lens = tab.photo, tab.lens
+    options = [tab.search, tab.num_beams, tab.num_captions, tab.temperature]
+    inputs = [photo, model, tab.prefix, *options]
     # A photo that comes while a caption is being written has its turn afterwards.
-    quiet = {**QUIET, **TURNS, "trigger_mode": "always_last", "js": TO_THE_TOP}
-    asked = wire(shown, photo, model, captioners, continues=True)
-    went_on = shown.go_on(
-        go_on, [photo, model, *options], [shown], cancels=[asked], **QUIET, **TURNS
+    settings = PAGE_EVENT | MODEL_EVENT | {"trigger_mode": "always_last", "js": SCROLL_SCRIPT}
+    explaining = connect_lens(lens, photo, model, captioners, continues=True)
+    continuing = lens.go_on(
+        continue_caption,
+        [photo, model, *options],
+        [lens],
+        cancels=[explaining],
+        **PAGE_EVENT,
+        **MODEL_EVENT,
     )
-    pressed = button.click(run, inputs, [shown], cancels=[asked, went_on], **quiet)
-    # what is still being said of the photo before is of no use any more
-    old = [asked, went_on, pressed]
-    changed = photo.input(run_on_new, inputs, [shown], cancels=old, **quiet)
-    picked = example.then(run, inputs, [shown], cancels=old, **quiet)
-    for event in (pressed, changed, picked, went_on):
-        event.failure(None, None, None, js=failed(shown), api_visibility="private")
-    for event in (pressed, changed, picked):  # a photo that cannot be opened is not shown
-        event.failure(lambda: None, None, [photo], api_visibility="private")
+    running = [explaining, continuing]
+    clicked = tab.button.click(caption_photo, inputs, [lens], cancels=running, **settings)
+    # what is still being written of the photo before is of no use any more
+    running = [*running, clicked]
+    changed = photo.input(caption_new_photo, inputs, [lens], cancels=running, **settings)
+    picked = tab.example.then(caption_photo, inputs, [lens], cancels=running, **settings)
+    for event in (clicked, changed, picked, continuing):
+        event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
+    for event in (clicked, changed, picked):
+        event.failure(None, None, [photo], js=CLEAR_SCRIPT, api_visibility="private")
     photo.clear(
-        lambda: lens.empty(SAY),
+        lambda: make_empty_value(PROMPT),
         None,
-        [shown],
-        cancels=[*old, changed, picked],
+        [lens],
+        cancels=[*running, changed, picked],
         api_visibility="private",
     )
-    search.change(
-        lambda how: (gr.update(visible=how == SEARCHES[0]), gr.update(visible=how == SEARCHES[1])),
-        [search],
-        [num_beams, temperature],
+
+
+def _connect_options(tab: CaptionTab, model: gr.Dropdown) -> None:
+    """Show the options that go with the search, and the note that goes with the model."""
+    tab.search.change(
+        lambda search: (gr.update(visible=search == BEAMS), gr.update(visible=search == SAMPLING)),
+        [tab.search],
+        [tab.num_beams, tab.temperature],
         api_visibility="private",
     )
-    model.change(lambda name: gr.update(visible=name == SHIPPED_NAME), [model], [note], **QUIET)
-    return photo, shown
+    model.change(
+        lambda name: gr.update(visible=name == SHIPPED_NAME),
+        [model],
+        [tab.shipped_note],
+        **PAGE_EVENT,
+    )

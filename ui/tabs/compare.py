@@ -1,31 +1,47 @@
 """The tab "Compare models": what two captioners say of a photo, and where their words looked."""
 
-import html
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import gradio as gr
+from markupsafe import Markup
 from PIL import Image
 
 from model.images import fit
-from model.output.comparison import Side, look, words_to_show
-from model.output.figures import overlay
-from ui.actions import QUIET, TURNS, chosen, needed, one_line
-from ui.errors import complaint
+from model.output.comparison import ComparedCaption, choose_words, explain_for_comparison
+from model.output.figures import draw_overlay
+from ui.errors import user_error
 from ui.serving.captioners import Captioners
-from ui.serving.requests import answers
-from ui.uploads.photos import data_url, examples, photo_input
+from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.templates import render
+from ui.uploads.photos import create_examples, create_photo_input, require_photo, to_data_url
 
-SAY = "Choose a photo and a second model. What both say appears here, side by side."
-SIDE = 320  # pixels of a map's longer side
+PROMPT = "Choose a photo and a second model. What both say appears here, side by side."
+MAP_SIDE = 320  # pixels of a map's longer side
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
-    """Lay out the tab and wire it; returns its photo. `model` holds the first captioner's name."""
+class CompareTab(NamedTuple):
+    """The tab's components."""
+
+    photo: gr.Image
+    other_model: gr.Dropdown
+    button: gr.Button
+    result: gr.HTML
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> CompareTab:
+    """Lay out the tab and connect its events. `model` holds the first captioner's name."""
+    tab = _lay_out(captioners)
+    _connect(tab, captioners, model)
+    return tab
+
+
+def _lay_out(captioners: Captioners) -> CompareTab:
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            photo = photo_input()
-            examples(photo)
-            other = gr.Dropdown(
+            photo = create_photo_input()
+            create_examples(photo)
+            other_model = gr.Dropdown(
                 captioners.names,
                 value=next(iter(captioners.names[1:]), None),
                 label="Beside the model above",
@@ -34,63 +50,64 @@ def build(captioners: Captioners, model: gr.Dropdown) -> gr.Image:
             )
             button = gr.Button("Compare", variant="primary")
         with gr.Column(scale=3, min_width=320):
-            shown = gr.HTML(
-                _say(SAY),
+            result = gr.HTML(
+                _render_status(PROMPT),
                 js_on_load="element.setAttribute('aria-live', 'polite')",
                 apply_default_css=False,
             )
+    return CompareTab(photo, other_model, button, result)
 
-    @answers(captioners)
-    def run(picture: Image.Image | None, first: str | None, second: str | None):
-        needed(picture)
+
+def _connect(tab: CompareTab, captioners: Captioners, model: gr.Dropdown) -> None:
+    photo, other_model, button, result = tab
+
+    @request_handler(captioners)
+    def compare(picture: Image.Image | None, first: str | None, second: str | None):
+        require_photo(picture)
         if not second or second == first:
-            raise complaint("Choose another model than the one above, to compare them.")
+            raise user_error("Choose another model than the one above, to compare them.")
         names = (first, second)
         # both at first, so that a name that cannot be had costs no caption
         for name in names:
-            yield _say(f"Loading {name} …")
-            chosen(captioners, name)
-        sides = []
+            yield _render_status(f"Loading {name} …")
+            captioners.get(name)
+        compared = []
         for name in names:
-            yield _say(f"{name} looks at the photo …")
-            with one_line():
-                sides.append(look(chosen(captioners, name), picture))
-        yield side_by_side(picture, sides)
+            yield _render_status(f"{name} looks at the photo …")
+            compared.append(explain_for_comparison(captioners.get(name), picture))
+        yield render_comparison(picture, compared)
 
-    asked = button.click(run, [photo, model, other], [shown], **QUIET, **TURNS)
-    asked.failure(lambda: _say(SAY), None, [shown], api_visibility="private")
+    inputs = [photo, model, other_model]
+    comparing = button.click(compare, inputs, [result], **PAGE_EVENT, **MODEL_EVENT)
+    comparing.failure(lambda: _render_status(PROMPT), None, [result], api_visibility="private")
     for listen in (photo.input, photo.clear):  # what is shown is of the photo before
-        listen(lambda: _say(SAY), None, [shown], cancels=[asked], api_visibility="private")
-    return photo
+        listen(
+            lambda: _render_status(PROMPT),
+            None,
+            [result],
+            cancels=[comparing],
+            api_visibility="private",
+        )
 
 
-def side_by_side(photo: Image.Image, sides: Sequence[Side]) -> str:
+def render_comparison(photo: Image.Image, compared: Sequence[ComparedCaption]) -> Markup:
     """Two columns: each captioner's caption with its words' probabilities, then the maps of the
     words that both say, a row a word."""
-    photo = fit(photo, SIDE)
-    places, what = words_to_show(sides)
-    cells = []
-    for side in sides:
-        words = "".join(
-            f"<span>{html.escape(w.text)} <small>{w.probability:.0%}</small></span>"
-            for w in side.explanation.words
-        )
-        cells.append(
-            f"<section><h3>{html.escape(side.name)}</h3><p class='said'>{words}</p>"
-            f"<p class='told'>{side.told()}</p></section>"
-        )
-    for row in zip(*places, strict=True):
-        for side, i in zip(sides, row, strict=True):
-            word = side.explanation.words[i]
-            text = f"{html.escape(word.text)} {word.probability:.0%}"
-            alt = html.escape(f"Where {side.name} looked for “{word.text}”", quote=True)
-            cells.append(
-                f'<figure><img src="{data_url(overlay(photo, side.maps[i]))}" alt="{alt}">'
-                f"<figcaption>{text}</figcaption></figure>"
-            )
-    told = f"<p class='what'>Maps: {html.escape(what)}.</p>"
-    return f"<div class='compare'>{''.join(cells[:2])}{told}{''.join(cells[2:])}</div>"
+    photo = fit(photo, MAP_SIDE)
+    chosen_words = choose_words(compared)
+    maps = [
+        {
+            "model": caption.name,
+            "word": caption.explanation.words[index],
+            "image": to_data_url(draw_overlay(photo, caption.maps[index])),
+        }
+        for row in zip(*chosen_words.indices, strict=True)
+        for caption, index in zip(compared, row, strict=True)
+    ]
+    return render(
+        "tabs/compare.html", captions=compared, maps=maps, maps_note=chosen_words.description
+    )
 
 
-def _say(text: str) -> str:
-    return f"<p class='compare-say'>{html.escape(text)}</p>"
+def _render_status(text: str) -> Markup:
+    return Markup('<p class="compare-status">{}</p>').format(text)

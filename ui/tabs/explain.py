@@ -1,26 +1,44 @@
-"""The explain tab: a sentence of one's own, where its words look, and how likely they are."""
+"""The tab "Explain my sentence": where a visitor's own words look, and how likely they are."""
+
+from typing import NamedTuple
 
 import gradio as gr
 from PIL import Image
 
-from model.explain.explanation import read_sentence
-from ui import lens
-from ui.actions import QUIET, TURNS, chosen, explain, failed, needed, one_line, wire
+from model.explain.replay import tokenize_sentence
+from ui.lens import create_lens, make_failure_script
+from ui.lens.values import make_empty_value, make_writing_value
 from ui.serving.captioners import Captioners
-from ui.serving.requests import answers
-from ui.uploads.photos import photo_input
+from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.tabs.lens_requests import connect_lens, explain_for_lens
+from ui.uploads.photos import create_photo_input, require_photo
 
-SAY = (
+PROMPT = (
     "Type what you see. For each of your words: where the model looks, how likely it finds the "
     "word, and what it would have said instead."
 )
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.Textbox]:
-    """Lay out the tab and wire it; returns its photo and its sentence."""
+class ExplainTab(NamedTuple):
+    """The tab's components."""
+
+    photo: gr.Image
+    sentence: gr.Textbox
+    button: gr.Button
+    lens: gr.HTML
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> ExplainTab:
+    """Lay out the tab and connect its events. `model` holds the captioner's name."""
+    tab = _lay_out()
+    _connect(tab, captioners, model)
+    return tab
+
+
+def _lay_out() -> ExplainTab:
     with gr.Row(elem_classes="photo-and-lens"):
         with gr.Column(scale=2, min_width=280):
-            photo = photo_input()
+            photo = create_photo_input()
             sentence = gr.Textbox(
                 label="Your sentence",
                 placeholder="A dog runs on grass.",
@@ -29,23 +47,34 @@ def build(captioners: Captioners, model: gr.Dropdown) -> tuple[gr.Image, gr.Text
             )
             button = gr.Button("Explain", variant="primary")
         with gr.Column(scale=3, min_width=320):
-            shown = lens.lens(SAY, "explain-lens")
+            lens = create_lens(PROMPT, "explain-lens")
+    return ExplainTab(photo, sentence, button, lens)
 
-    @answers(captioners)
-    def run(picture: Image.Image | None, text: str, name: str | None):
-        captioner = chosen(captioners, name)
-        needed(picture)
-        with one_line():
-            read_sentence(captioner, text)  # before what is shown gives way
-        yield lens.writing([], picture)
-        yield explain(captioner, picture, {"text": text}, continues=False)
 
-    events = [wire(shown, photo, model, captioners, continues=False)]
+def _connect(tab: ExplainTab, captioners: Captioners, model: gr.Dropdown) -> None:
+    photo, sentence, button, lens = tab
+
+    @request_handler(captioners)
+    def explain_sentence(picture: Image.Image | None, text: str, name: str | None):
+        captioner = captioners.get(name)
+        require_photo(picture)
+        # a sentence that cannot be explained leaves what is shown
+        tokenize_sentence(captioner.network, text)
+        yield make_writing_value([], picture)
+        yield explain_for_lens(captioner, picture, text)
+
+    running = [connect_lens(lens, photo, model, captioners, continues=False)]
     for listen in (button.click, sentence.submit):
-        asked = listen(run, [photo, sentence, model], [shown], **QUIET, **TURNS)
-        asked.failure(None, None, None, js=failed(shown), api_visibility="private")
-        events.append(asked)
-    # the maps are of the photo before
-    for listen in (photo.input, photo.clear):
-        listen(lambda: lens.empty(SAY), None, [shown], cancels=events, api_visibility="private")
-    return photo, sentence
+        event = listen(
+            explain_sentence, [photo, sentence, model], [lens], **PAGE_EVENT, **MODEL_EVENT
+        )
+        event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
+        running.append(event)
+    for listen in (photo.input, photo.clear):  # the maps are of the photo before
+        listen(
+            lambda: make_empty_value(PROMPT),
+            None,
+            [lens],
+            cancels=running,
+            api_visibility="private",
+        )

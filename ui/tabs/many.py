@@ -1,51 +1,52 @@
-"""The tab for many photos: files or zips in, a table that fills as it goes, CSV and JSON lines."""
+"""The tab "Many photos": files or zips in, a table that fills as it goes, CSV and JSON lines."""
 
-import html
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import ListFiles
-from gradio.processing_utils import save_bytes_to_cache
+from markupsafe import Markup
 from PIL import Image
 
 from model import Captioner
+from model.batches import BATCH_SIZE, caption_all
 from model.errors import ImageError
-from model.output.records import csv_writer, jsonl_writer, records
-from ui.actions import MAX_BEAMS, QUIET, beams_slider, chosen, one_line
-from ui.errors import complaint
+from model.output.records import CSV_HEADING, make_records, to_csv, to_jsonl
+from model.wording import NOTHING_TO_SAY
+from ui.errors import user_error, user_errors
+from ui.gradio_internals import save_to_cache, set_preprocess
 from ui.serving.captioners import Captioners
-from ui.serving.requests import answers
+from ui.serving.requests import PAGE_EVENT, request_handler
+from ui.tabs.inputs import MAX_BEAMS, create_beams_slider
+from ui.templates import render
 from ui.uploads.files import (
     MAX_PHOTO_BYTES,
     MAX_PHOTOS,
     MEGABYTE,
     Photo,
     Upload,
-    count,
+    count_photos,
     count_skipped,
-    photos,
+    list_photos,
     read_uploads,
 )
-from ui.uploads.photos import data_url
+from ui.uploads.photos import to_data_url
 
 MAX_SECONDS = 1800.0  # for all of a visitor's photos
-BATCH = 8  # photos whose captions are written together: a third of the work of one by one
 THUMBNAIL_SIDE = 96  # pixels; shown at half of it, for sharp screens
 # A browser knows what is an image by its own list, which may lack some that we can open
 FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".tif", ".tiff", ".zip"]
 LIMITS = f"Up to {MAX_PHOTOS} photos at a time, {MAX_PHOTO_BYTES // MEGABYTE} MB each."
-NOTHING = "Add photos, or a zip of photos, first."
+NO_FILES = "Add photos, or a zip of photos, first."
 # What a spreadsheet takes for the beginning of a formula, in both widths
-FORMULA = tuple("=+-@＝＋－＠")
+FORMULA_STARTS = tuple("=+-@＝＋－＠")
+# One at a time, for all visitors: it keeps the processor busy as it is.
+MANY_EVENT: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "many"}
 # The value is a list of rows, of which only the new ones travel. They come escaped from Python:
 # what gradio fills in for {{ }} it runs as a script, and names may hold `${`.
-# The roles are for Safari, which forgets what is a table when a phone shows it as a list.
-TABLE = """${value.length ? `
+TABLE_TEMPLATE = """${value.length ? `
 <table class="many-table" role="table">
 <caption>Probability: what the model gave each word, on average.</caption>
 <thead role="rowgroup"><tr role="row">
@@ -58,9 +59,12 @@ Each gets a row here: the photo, its caption, and how likely the model finds it.
 ${limits}</p>`}"""
 
 
+# --- the work -------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Job:
-    """What is done of one visitor's photos. It holds no photo.
+    """How far one visitor's photos are. It holds no photo.
 
     Each batch makes a new one, so that one that was cancelled half-way leaves nothing behind.
     """
@@ -69,31 +73,31 @@ class Job:
     skipped: int  # files in zips that are no photos
     records: list[dict[str, Any]] = field(default_factory=list)
 
-    def progress(self, ended: bool = False) -> str:
+    def render_progress(self, has_ended: bool = False) -> Markup:
         """How far it is, as a bar and in words that are read aloud."""
         done = len(self.records)
         failed = sum("error" in record for record in self.records)
         words = f"{done} of {self.total} done"
         if failed:
             words += f", {failed} could not be read"
-        if ended:
+        if has_ended:
             words = f"{words}." if done == self.total else f"Stopped: {words}."
             if self.skipped:
                 words += f" {describe_skipped(self.skipped)}"
-        return status(words) + (
-            f'<progress class="many-bar" max="{self.total}" value="{done}" '
-            'aria-label="Photos done"></progress>'
+        bar = Markup(
+            '<progress class="many-bar" max="{}" value="{}" aria-label="Photos done"></progress>'
         )
+        return render_status(words) + bar.format(self.total, done)
 
 
 def describe_skipped(count: int) -> str:
-    """What is said of files in zips that cannot be photos."""
+    """The sentence on files in zips that cannot be photos."""
     return f"Skipped {count} {'file' if count == 1 else 'files'} in zips: no photos."
 
 
-def status(words: str) -> str:
+def render_status(words: str) -> Markup:
     """Words that are read aloud when they change."""
-    return f'<p class="many-status" role="status">{words}</p>'
+    return Markup('<p class="many-status" role="status">{}</p>').format(words)
 
 
 def caption_uploads(
@@ -101,141 +105,185 @@ def caption_uploads(
 ) -> Iterator[list[tuple[dict[str, Any], Image.Image | None]]]:
     """Each photo's record and thumbnail, a batch at a time. Nothing runs once it is closed.
 
-    A photo is dropped for its features as soon as it was read: at most one is in memory.
+    A photo is encoded as soon as it was read and then dropped: at most one is in memory.
+
+    Raises OptionError for a number of beams that cannot be, before any photo is read.
     """
     options = {} if num_beams is None else {"num_beams": num_beams}
-    captioner.options(**options)  # complains before any photo is read
 
-    def prepare(photo: Photo):
+    def encode(photo: Photo):
+        """Its name and thumbnail, and what `Captioner.encode` makes of it or the error."""
         try:
             image = photo.load()
         except ImageError as error:
-            return photo.name, error, None
-        features = captioner.encode([image])[0]
+            return (photo.name, None), error
+        encoded = captioner.encode([image])[0]
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        return photo.name, features, image
+        return (photo.name, image), encoded
 
-    prepared = map(prepare, photos(uploads))
-    while batch := list(islice(prepared, BATCH)):
-        readable = [features for _, features, thumbnail in batch if thumbnail is not None]
-        captions = iter(captioner.captions(readable, **options))
+    for batch in caption_all(captioner, map(encode, list_photos(uploads)), BATCH_SIZE, **options):
         yield [
-            (
-                records(image, result if thumbnail is None else next(captions), captioner.name)[0],
-                thumbnail,
-            )
-            for image, result, thumbnail in batch
+            (make_records(name, result, captioner.name)[0], thumbnail)
+            for (name, thumbnail), result in batch
         ]
 
 
-def row(record: dict[str, Any], thumbnail: Image.Image | None) -> str:
+def render_row(record: dict[str, Any], thumbnail: Image.Image | None) -> Markup:
     """A record as a row of the table."""
-    image, likely = record["image"], ""
-    if "error" in record:
-        problem = html.escape(record["error"].removeprefix(f"{image}: "))
-        said = f'<span aria-hidden="true">⚠</span> <b>Not read:</b> {problem}'
-    elif record["words"]:
-        said = html.escape(record["caption"])
-        likely = f"{math.exp(record['log_probability'] / len(record['words'])):.0%} a word"
-    else:
-        said = "<b>No caption:</b> the model has nothing to say about this photo"
-    picture = "" if thumbnail is None else f'<img src="{data_url(thumbnail)}" alt="">'
-    return (
-        f'<tr role="row"><td role="cell">{picture}</td>'
-        f'<th scope="row" role="rowheader">{html.escape(image)}</th>'
-        f'<td role="cell">{said}</td><td role="cell">{likely}</td></tr>'
+    likelihood = ""
+    if record.get("words"):
+        mean = math.exp(record["log_probability"] / len(record["words"]))
+        likelihood = f"{mean:.0%} a word"
+    return render(
+        "tabs/many.html",
+        record=record,
+        problem=record.get("error", "").removeprefix(f"{record['image']}: "),
+        no_caption=NOTHING_TO_SAY,
+        likelihood=likelihood,
+        thumbnail=to_data_url(thumbnail) if thumbnail else "",
     )
 
 
-def as_csv(done: list[dict[str, Any]]) -> bytes:
+def make_csv(records: list[dict[str, Any]]) -> bytes:
     """As `python -m model caption --format csv`, but made for spreadsheets, where names out of a
     stranger's zip must not become formulas: those begin with an apostrophe here. It begins with a
     byte order mark, without which Excel takes UTF-8 for something else."""
-    file = io.StringIO()
-    write = csv_writer(file)
-    for record in done:
-        write(
-            {
-                key: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-                for key, value in record.items()
-            }
-        )
-    return file.getvalue().encode("utf-8-sig")
+    lines = [CSV_HEADING]
+    for record in records:
+        harmless = {
+            key: f"'{value}"
+            if isinstance(value, str) and value.startswith(FORMULA_STARTS)
+            else value
+            for key, value in record.items()
+        }
+        lines.append(to_csv(harmless))
+    return "".join(lines).encode("utf-8-sig")
 
 
-def as_jsonl(done: list[dict[str, Any]]) -> bytes:
+def make_jsonl(records: list[dict[str, Any]]) -> bytes:
     """As `python -m model caption --format jsonl`."""
-    file = io.StringIO()
-    write = jsonl_writer(file)
-    for record in done:
-        write(record)
-    return file.getvalue().encode()
+    return "".join(map(to_jsonl, records)).encode()
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> None:
-    """Lay out the tab and wire it, with the endpoint `/caption_many`."""
-    job = gr.State(None)
-    plain = {"apply_default_css": False, "elem_classes": "many-html"}
+# --- the tab --------------------------------------------------------------------------------
+
+
+class ManyTab(NamedTuple):
+    """The tab's components."""
+
+    job: gr.State
+    files: gr.File
+    num_beams: gr.Slider
+    start: gr.Button
+    stop: gr.Button
+    progress: gr.HTML
+    csv: gr.DownloadButton
+    jsonl: gr.DownloadButton
+    table: gr.HTML
+
+
+def build(captioners: Captioners, model: gr.Dropdown) -> ManyTab:
+    """Lay out the tab and connect its events. `model` holds the captioner's name."""
+    tab = _lay_out(captioners)
+    _connect(tab, captioners, model)
+    return tab
+
+
+def _lay_out(captioners: Captioners) -> ManyTab:
+    unstyled = {"apply_default_css": False, "elem_classes": "many-html"}
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
-            files = _many_files()
+            files = create_files_input()
             with gr.Accordion("Options", open=False):
-                num_beams = beams_slider(captioners)
+                num_beams = create_beams_slider(captioners)
             start = gr.Button("Write captions", variant="primary")
             stop = gr.Button("Stop", visible=False)
-            progress = gr.HTML(status(""), **plain)
+            progress = gr.HTML(render_status(""), **unstyled)
             csv = gr.DownloadButton("Download CSV", visible=False, size="md")
             jsonl = gr.DownloadButton("Download JSONL", visible=False, size="md")
         with gr.Column(scale=3, min_width=320):
-            table = gr.HTML([], html_template=TABLE, limits=LIMITS, **plain)
+            table = gr.HTML([], html_template=TABLE_TEMPLATE, limits=LIMITS, **unstyled)
+    return ManyTab(gr.State(None), files, num_beams, start, stop, progress, csv, jsonl, table)
 
-    def shown(button: gr.Button) -> list[dict[str, Any]]:
-        return [gr.update(visible=button is other) for other in (start, stop)]
 
-    def begin(uploads: list[Upload]):
-        """An empty table, until it is this visitor's turn."""
-        if not uploads:
-            raise complaint(NOTHING)
-        hidden = gr.update(visible=False)
-        return [None, status("Waiting for a turn …"), [], *shown(stop), hidden, hidden]
+def create_files_input() -> gr.File:
+    """Photos and zips, whose handler gets a list of `Upload`."""
+    files = gr.File(
+        label="Photos, or a zip of photos",
+        file_count="multiple",
+        file_types=FILE_TYPES,
+        height=220,
+    )
+    set_preprocess(files, _read_files)
+    return files
 
-    @answers(captioners, seconds=MAX_SECONDS)
-    def run(uploads: list[Upload], num_beams: float, name: str | None):
+
+def _read_files(payload: ListFiles | None) -> list[Upload]:
+    with user_errors():
+        return read_uploads(payload)
+
+
+def _update_buttons(is_running: bool) -> list[dict[str, Any]]:
+    """The buttons to start and to stop, of which one is shown."""
+    return [gr.update(visible=not is_running), gr.update(visible=is_running)]
+
+
+def _connect(tab: ManyTab, captioners: Captioners, model: gr.Dropdown) -> None:
+    @request_handler(captioners, seconds=MAX_SECONDS)
+    def write_captions(uploads: list[Upload], num_beams: float, name: str | None):
         """Write the captions, a batch at a time."""
-        captioner = chosen(captioners, name)
-        with one_line():
-            work, rows = Job(count(uploads), count_skipped(uploads)), []
-            yield [work, work.progress(), rows, *shown(stop)]
-            for batch in caption_uploads(captioner, uploads, int(num_beams)):
-                captioned = work.records + [record for record, _ in batch]
-                work = replace(work, records=captioned)
-                rows = rows + [row(*done) for done in batch]
-                yield [work, work.progress(), rows, *shown(stop)]
+        captioner = captioners.get(name)
+        job, rows = Job(count_photos(uploads), count_skipped(uploads)), []
+        yield [job, job.render_progress(), rows, *_update_buttons(is_running=True)]
+        for batch in caption_uploads(captioner, uploads, int(num_beams)):
+            job = replace(job, records=job.records + [record for record, _ in batch])
+            rows = rows + [render_row(*result) for result in batch]
+            yield [job, job.render_progress(), rows, *_update_buttons(is_running=True)]
 
-    def finish(work: Job | None):
-        """Offer what there is, be it all or not."""
-        if work is None or not work.records:
-            return [status("Stopped."), *shown(start), gr.skip(), gr.skip()]
-        downloads = [
-            # in gradio's folder under the name of their content, and removed by its schedule
-            gr.update(value=save_bytes_to_cache(content, name, csv.GRADIO_CACHE), visible=True)
-            for content, name in (
-                (as_csv(work.records), "captions.csv"),
-                (as_jsonl(work.records), "captions.jsonl"),
-            )
-        ]
-        return [work.progress(ended=True), *shown(start), *downloads]
-
-    results, ends = [job, progress, table, start, stop], [progress, start, stop, csv, jsonl]
-    # One at a time, for all visitors: it keeps the processor busy as it is.
-    alone = {"concurrency_limit": 1, "concurrency_id": "many"}
-    begun = start.click(begin, [files], [*results, csv, jsonl], **QUIET)
-    running = begun.success(run, [files, num_beams, model], results, **QUIET, **alone)
+    results = [tab.job, tab.progress, tab.table, tab.start, tab.stop]
+    downloads = [tab.csv, tab.jsonl]
+    ends = [tab.progress, tab.start, tab.stop, *downloads]
+    waiting = tab.start.click(_show_waiting, [tab.files], [*results, *downloads], **PAGE_EVENT)
+    running = waiting.success(
+        write_captions, [tab.files, tab.num_beams, model], results, **PAGE_EVENT, **MANY_EVENT
+    )
     for ended in (running.success, running.failure):
-        ended(finish, [job], ends, **QUIET)
-    stop.click(finish, [job], ends, cancels=[running], **QUIET)
+        ended(_offer_downloads, [tab.job], ends, **PAGE_EVENT)
+    tab.stop.click(_offer_downloads, [tab.job], ends, cancels=[running], **PAGE_EVENT)
 
-    @answers(captioners, seconds=MAX_SECONDS)
+
+def _show_waiting(uploads: list[Upload]) -> list[Any]:
+    """An empty table, until it is this visitor's turn."""
+    if not uploads:
+        raise user_error(NO_FILES)
+    hidden = gr.update(visible=False)
+    status = render_status("Waiting for a turn …")
+    return [None, status, [], *_update_buttons(is_running=True), hidden, hidden]
+
+
+def _offer_downloads(job: Job | None) -> list[Any]:
+    """What there is, be it all or not."""
+    buttons = _update_buttons(is_running=False)
+    if job is None or not job.records:
+        return [render_status("Stopped."), *buttons, gr.skip(), gr.skip()]
+    downloads = [
+        # in gradio's folder under the name of their content, and removed by its schedule
+        gr.update(value=save_to_cache(content, name), visible=True)
+        for content, name in (
+            (make_csv(job.records), "captions.csv"),
+            (make_jsonl(job.records), "captions.jsonl"),
+        )
+    ]
+    return [job.render_progress(has_ended=True), *buttons, *downloads]
+
+
+# --- the endpoint ---------------------------------------------------------------------------
+
+
+def add_endpoint(captioners: Captioners) -> None:
+    """Add `/caption_many` to the page that is being built."""
+
+    @request_handler(captioners, seconds=MAX_SECONDS)
     def caption_many(
         files: list[Upload], num_beams: float = 0, model: str = ""
     ) -> Iterator[list[dict[str, Any]]]:
@@ -252,37 +300,20 @@ def build(captioners: Captioners, model: gr.Dropdown) -> None:
             model: the captioner; the first one offered if empty.
         """
         if not files:
-            raise complaint(NOTHING)
-        captioner = chosen(captioners, model)
-        with one_line():
-            count(files)
-            if skipped := count_skipped(files):
-                gr.Info(describe_skipped(skipped))
-            done = []
-            for batch in caption_uploads(captioner, files, int(num_beams) or None):
-                done = done + [record for record, _ in batch]
-                yield done
+            raise user_error(NO_FILES)
+        captioner = captioners.get(model)
+        count_photos(files)
+        if skipped := count_skipped(files):
+            gr.Info(describe_skipped(skipped))
+        done = []
+        for batch in caption_uploads(captioner, files, int(num_beams) or None):
+            done = done + [record for record, _ in batch]
+            yield done
 
     with gr.Row(visible=False):
         inputs = [
-            _many_files(),
+            create_files_input(),
             gr.Number(0, minimum=0, maximum=MAX_BEAMS, label="num_beams"),
             gr.Textbox("", label="model"),
         ]
-        gr.Button().click(caption_many, inputs, gr.JSON(), api_name="caption_many", **alone)
-
-
-def _received(payload: ListFiles | None) -> list[Upload]:
-    with one_line():
-        return read_uploads(payload)
-
-
-def _many_files() -> gr.File:
-    files = gr.File(
-        label="Photos, or a zip of photos",
-        file_count="multiple",
-        file_types=FILE_TYPES,
-        height=220,
-    )
-    files.preprocess = _received
-    return files
+        gr.Button().click(caption_many, inputs, gr.JSON(), api_name="caption_many", **MANY_EVENT)

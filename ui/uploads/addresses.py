@@ -9,57 +9,62 @@ import ipaddress
 import anyio
 import httpx
 import safehttpx
-from gradio import processing_utils
 
-from ui.errors import complaint
+from model.errors import ImageError
+from ui.errors import user_error
+from ui.gradio_internals import save_to_cache
 from ui.uploads.files import check_size
 
-SECONDS = 10.0  # for all of it
+MAX_SECONDS = 10.0  # for all of it
 
 
-def install() -> None:
-    """Have gradio fetch this way, whatever the component."""
-    processing_utils.async_ssrf_protected_download = download
-
-
-async def download(address: str, cache_dir: str) -> str:
+async def download_file(address: str, folder: str) -> str:
     """The path of our copy of the file at an address. Raises gr.Error, in one line."""
-    return processing_utils.save_bytes_to_cache(await fetch(address), "photo", cache_dir)
+    return save_to_cache(await fetch_bytes(address), "photo", folder)
 
 
-async def fetch(address: str) -> bytes:
+async def fetch_bytes(address: str) -> bytes:
     """The file at an address of a public host. Raises gr.Error, in one line."""
     try:
         # around all: the transport drops httpx's own limits
-        with anyio.fail_after(SECONDS):
-            url = httpx.URL(address)
-            place = await safehttpx.async_validate_url(url.host)
-            check_public(place)
-            safe = safehttpx.AsyncSecureTransport(place)
-            # as it is: what is packed may be a thousand times as much
-            plain = {"Accept-Encoding": "identity"}
+        with anyio.fail_after(MAX_SECONDS):
+            url, ip_address = await _resolve(address)
+            transport = safehttpx.AsyncSecureTransport(ip_address)
+            # not compressed: unpacked, it may be a thousand times as much
+            headers = {"Accept-Encoding": "identity"}
             async with (
-                httpx.AsyncClient(transport=safe, headers=plain) as client,
-                client.stream("GET", url) as answer,
+                httpx.AsyncClient(transport=transport, headers=headers) as client,
+                client.stream("GET", url) as response,
             ):
-                if answer.status_code != 200:
-                    raise ValueError(f"its host answers {answer.status_code}")
+                if response.status_code != 200:
+                    raise ImageError(f"its host answers {response.status_code}")
                 content = bytearray()
-                async for piece in answer.aiter_raw():
-                    content += piece
+                async for chunk in response.aiter_raw():
+                    content += chunk
                     check_size("the photo there", len(content))
                 return bytes(content)
     except TimeoutError:
-        reason = f"its host takes longer than {SECONDS:.0f} seconds"
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
+        reason = f"its host takes longer than {MAX_SECONDS:.0f} seconds"
+    except (httpx.HTTPError, ImageError, OSError) as error:
         reason = str(error) or type(error).__name__
-    raise complaint(f"{address[:200]}: {reason}; give the photo itself")
+    raise user_error(f"{address[:200]}: {reason}; give the photo itself")
 
 
-def check_public(place: str) -> None:
-    """Raises ValueError for an IP address that may lead into the host's network: what safehttpx
+async def _resolve(address: str) -> tuple[httpx.URL, str]:
+    """The address as a URL, and its host's public IP address; raises ImageError for others."""
+    try:
+        url = httpx.URL(address)
+        ip_address = await safehttpx.async_validate_url(url.host)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ImageError(str(error) or type(error).__name__) from error
+    check_public(ip_address)
+    return url, ip_address
+
+
+def check_public(address: str) -> None:
+    """Raise ImageError for an IP address that may lead into the host's network: what safehttpx
     lets through (shared address space, IPv4 inside of IPv6) is refused too."""
-    ip = ipaddress.ip_address(place)
-    tunnel = ip.version == 6 and (ip.sixtofour or ip.teredo or ip.ipv4_mapped)
-    if tunnel or not ip.is_global:
-        raise ValueError("not a public host")
+    ip = ipaddress.ip_address(address)
+    is_tunnel = ip.version == 6 and (ip.sixtofour or ip.teredo or ip.ipv4_mapped)
+    if is_tunnel or not ip.is_global:
+        raise ImageError("not a public host")

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
@@ -11,8 +12,9 @@ from PIL import Image, ImageOps
 
 from model.errors import ImageError
 from model.images import fit, load_image
-from ui.errors import complaint
-from ui.uploads.files import check_size, our_copy
+from ui.errors import user_error
+from ui.gradio_internals import set_preprocess
+from ui.uploads.files import check_size, find_upload
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "assets" / "examples").glob("*.jpg"))
 # A phone's rear camera first; other devices have what they have. The size is gradio's own.
@@ -21,10 +23,13 @@ CAMERA = {
     "width": {"ideal": 1920},
     "height": {"ideal": 1440},
 }
-SHOWN_SIDE = 768  # pixels: photos are brought to this for display
+# For a photo that cannot be opened, which is not shown. In the browser at once: a visitor may have
+# chosen another one by the time that Python answers.
+CLEAR_SCRIPT = "() => null"
+DISPLAY_SIDE = 768  # pixels of the longer side of a photo on the page
 
 
-def photo_input(label: str = "Photo") -> gr.Image:
+def create_photo_input(label: str = "Photo") -> gr.Image:
     """Upload, paste or camera. A photo that cannot be opened is one clear line.
 
     The camera is not mirrored: gradio would keep the mirror image that it shows.
@@ -36,11 +41,11 @@ def photo_input(label: str = "Photo") -> gr.Image:
         height=300,
     )
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
-    photo.preprocess = read_upload
+    set_preprocess(photo, read_upload)
     return photo
 
 
-def examples(photo: gr.Image) -> Dependency:
+def create_examples(photo: gr.Image) -> Dependency:
     """A row of example photos; choosing one puts it into `photo`. Returns that event.
 
     Not gr.Examples, which makes the photo component anew, nor gr.Dataset, whose pictures have no
@@ -48,7 +53,7 @@ def examples(photo: gr.Image) -> Dependency:
     """
     buttons = "".join(
         f'<button type="button" aria-label="{html.escape(path.stem)}">'
-        f'<img alt="" src="{data_url(ImageOps.fit(load_image(path), (96, 96)))}"></button>'
+        f'<img alt="" src="{to_data_url(ImageOps.fit(load_image(path), (96, 96)))}"></button>'
         for path in EXAMPLES
     )
     row = gr.HTML(
@@ -59,45 +64,52 @@ def examples(photo: gr.Image) -> Dependency:
         apply_default_css=False,
     )
 
-    def pick(event: gr.EventData) -> str:
+    def find_example(event: gr.EventData) -> str:
         try:
             return str(EXAMPLES[int(event.index)])
-        except (AttributeError, IndexError, TypeError, ValueError):  # from no page of ours
-            raise complaint("Choose one of the examples.") from None
+        except (AttributeError, IndexError, TypeError, ValueError) as error:  # from no page of ours
+            raise user_error("Choose one of the examples.") from error
 
-    return row.pick(pick, None, [photo], show_progress="hidden", api_visibility="private")
+    return row.pick(find_example, None, [photo], show_progress="hidden", api_visibility="private")
 
 
-def read_upload(payload) -> Image.Image | None:
-    """A visitor's photo through our one door, so that trouble with it is one clear line."""
-    if payload is None:
+def require_photo(photo: Image.Image | None) -> Image.Image:
+    """The photo; raises gr.Error where there is none."""
+    if photo is None:
+        raise user_error("Choose a photo first.")
+    return photo
+
+
+def read_upload(upload: Any) -> Image.Image | None:
+    """A visitor's photo, from gradio's ImageData; raises gr.Error, in one line."""
+    if upload is None:
         return None
     try:
-        if payload.url and payload.url.startswith("data:"):
+        if upload.url and upload.url.startswith("data:"):
             try:
-                content = base64.b64decode(payload.url.partition(",")[2])
+                content = base64.b64decode(upload.url.partition(",")[2])
             except ValueError as error:
                 raise ImageError(f"no base64 ({error})") from error
             check_size("image", len(content))
             return load_image(content)
-        if not payload.path:
+        if not upload.path:
             raise ImageError("Give a file, or the address of one.")
-        kept = our_copy(payload.path)
-        check_size("image", kept.stat().st_size)
-        return load_image(kept)
+        path = find_upload(upload.path)
+        check_size("image", path.stat().st_size)
+        return load_image(path)
     except ImageError as error:
         # the visitor knows the photo by its own name, not by that of our copy
-        name = payload.orig_name or "This photo"
-        problem = str(error).removeprefix(f"{payload.path}: ").removeprefix("image: ")
-        raise complaint(f"{name}: {problem}") from None
+        name = upload.orig_name or "This photo"
+        problem = str(error).removeprefix(f"{upload.path}: ").removeprefix("image: ")
+        raise user_error(f"{name}: {problem}") from error
 
 
-def shown(photo: Image.Image) -> Image.Image:
-    """The photo at the size it is shown in."""
-    return fit(photo, SHOWN_SIDE)
+def fit_for_display(photo: Image.Image) -> Image.Image:
+    """The photo at the size that the page shows."""
+    return fit(photo, DISPLAY_SIDE)
 
 
-def data_url(photo: Image.Image, quality: int = 88) -> str:
+def to_data_url(photo: Image.Image, quality: int = 88) -> str:
     """The photo inside an address, so that the page need not ask for it."""
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality)

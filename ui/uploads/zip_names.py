@@ -30,15 +30,15 @@ def read_names(members: Sequence[ZipInfo]) -> list[str]:
     """The path of each member as its writer wrote it, where that can be known; else as cp437, which
     is what the format says."""
     paths = [_read_unicode(member) for member in members]
-    raw = [_raw_name(m) for m, path in zip(members, paths, strict=True) if path is None]
+    raw = [_encode_name(m) for m, path in zip(members, paths, strict=True) if path is None]
     page = guess_code_page(raw)
     return [
-        _raw_name(member).decode(page) if path is None else path
+        _encode_name(member).decode(page) if path is None else path
         for member, path in zip(members, paths, strict=True)
     ]
 
 
-def _raw_name(member: ZipInfo) -> bytes:
+def _encode_name(member: ZipInfo) -> bytes:
     """The bytes in the zip, of a name that zipfile read as cp437."""
     return member.orig_filename.encode("cp437")
 
@@ -47,15 +47,15 @@ def _read_unicode(member: ZipInfo) -> str | None:
     """The path, if the zip or its bytes say that they are UTF-8."""
     if member.flag_bits & UTF8_FLAG:
         return member.orig_filename
-    raw = _raw_name(member)
-    stated = _unicode_path(member.extra, zlib.crc32(raw))
+    raw = _encode_name(member)
+    from_field = _read_unicode_field(member.extra, zlib.crc32(raw))
     try:  # zips of macOS are UTF-8 and do not say so; hardly any other text can be read as such
-        return (raw if stated is None else stated).decode("utf-8")
+        return (raw if from_field is None else from_field).decode("utf-8")
     except UnicodeDecodeError:
         return None
 
 
-def _unicode_path(extra: bytes, checksum: int) -> bytes | None:
+def _read_unicode_field(extra: bytes, checksum: int) -> bytes | None:
     """The path in Info-ZIP's extra field, unless a tool renamed the member and left the field."""
     while len(extra) >= 4:
         tag, size = (int.from_bytes(extra[i : i + 2], "little") for i in (0, 2))
@@ -89,10 +89,10 @@ def _is_written_in(text: str, scripts: set[str]) -> bool:
         # accents are between plain letters, and other scripts are not mixed with plain letters
         if re.search(r"[^\x00-\x7f]{3}" if is_latin else r"[A-Za-z]", word):
             return False
-    return all(char.isascii() or _is_of(char, scripts) for char in text)
+    return all(char.isascii() or _is_in_scripts(char, scripts) for char in text)
 
 
-def _is_of(char: str, scripts: set[str]) -> bool:
+def _is_in_scripts(char: str, scripts: set[str]) -> bool:
     script = re.split("[ -]", unicodedata.name(char, ""))[0]
     if script in ("FULLWIDTH", "IDEOGRAPHIC"):  # punctuation of East Asia
         return not scripts & {"LATIN", "CYRILLIC"}

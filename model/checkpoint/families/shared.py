@@ -3,7 +3,7 @@ one line those that cannot be followed."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from transformers import (
@@ -12,22 +12,28 @@ from transformers import (
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
 )
 from transformers.utils import logging
 
-from model.captioner import Captioner
 from model.checkpoint.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, SAFE, WEIGHTS
-from model.checkpoint.limits import check_settings, check_weights, stored_numbers
-from model.errors import CheckpointError
-from model.network.config import CaptionerConfig, check_fit
+from model.checkpoint.limits import check_settings, check_weights, count_stored_numbers
+from model.checkpoint.problems import check_fit
+from model.errors import CheckpointError, OptionError
+from model.network.config import CaptionerConfig
 from model.network.encoder import ImageEncoder
+from model.network.network import ImageProcessor, Network
 from model.network.tokenizer import CaptionTokenizer, can_read
 from model.network.transformers_decoder import TransformersDecoder
-from model.search.generation import DecodingOptions
+from model.search.options import DecodingOptions
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 # Tensors that nothing here uses: the encoder's pooler, and constants that old files keep.
-UNUSED = ("position_ids", "relative_position_index", "attn.bias", "attn.masked_bias")
-UNUSED += ("crossattention.bias", "crossattention.masked_bias")
+UNUSED = (
+    *("position_ids", "relative_position_index", "attn.bias", "attn.masked_bias"),
+    *("crossattention.bias", "crossattention.masked_bias"),
+)
 # of `generate`'s settings, those that become our decoding options
 FOLLOWED = {"num_beams", "length_penalty", "early_stopping", "max_length", "min_length"}
 FOLLOWED |= {"max_new_tokens", "no_repeat_ngram_size", "do_sample", "temperature", "top_k", "top_p"}
@@ -41,8 +47,8 @@ OFF_AT_ONE |= {"encoder_repetition_penalty"}
 
 
 def read_model(
-    kind: type[PreTrainedModel], folder: Path, allow_pickle: bool
-) -> tuple[PreTrainedModel, Any, Any]:
+    kind: type[Model], folder: Path, allow_pickle: bool
+) -> tuple[Model, PreTrainedTokenizerFast, ImageProcessor]:
     """The model in float32, its tokenizer and its image processor.
 
     Raises CheckpointError for files that are missing or pickled, and for tensors that do not fit:
@@ -66,14 +72,14 @@ def read_model(
     if not safe and not allow_pickle:
         raise CheckpointError(f"{folder}: {ITS_WEIGHTS_ARE_PICKLED}")
     check_settings(folder)
-    config = kind.config_class.from_pretrained(folder)
+    config = cast(type[PreTrainedConfig], kind.config_class).from_pretrained(folder)
     paths = folder.glob(f"{SAFE}*.safetensors") if safe else folder.glob("pytorch_model*.bin")
-    check_weights(folder, stored_numbers(paths), lambda: kind(config))
+    check_weights(folder, count_stored_numbers(paths), lambda: kind(config))
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # what does not fit is said below, in one line
     logging.disable_progress_bar()
     try:
-        model, found = kind.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             folder,
             use_safetensors=safe,
             weights_only=True,
@@ -85,18 +91,21 @@ def read_model(
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+    model: Model
+    model, loading_info = loaded  # a pair, as `output_loading_info` asks for
     problems = {"not finite": [k for k, v in model.state_dict().items() if not v.isfinite().all()]}
-    for told, name in (
-        ("missing", "missing"),
-        ("unexpected", "unexpected"),
-        ("wrong shape", "mismatched"),
+    for problem, name in (
+        ("missing", "missing_keys"),
+        ("unexpected", "unexpected_keys"),
+        ("wrong shape", "mismatched_keys"),
     ):
-        keys = [key if isinstance(key, str) else key[0] for key in found[f"{name}_keys"]]
-        problems[told] = sorted(
+        keys = [key if isinstance(key, str) else key[0] for key in loading_info[name]]
+        problems[problem] = sorted(
             k for k in keys if not k.startswith("encoder.pooler.") and not k.endswith(UNUSED)
         )
     check_fit(folder, problems)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = cast(PreTrainedTokenizerFast, loaded)
     if not can_read(tokenizer.backend_tokenizer):
         raise CheckpointError(
             f"{folder}: its tokenizer is neither byte-level BPE nor WordPiece, so its words are "
@@ -106,30 +115,28 @@ def read_model(
     return model, tokenizer, processor
 
 
-def assembled(
-    family: str,
+def assemble_network(
     folder: Path,
     *,
     encoder: PreTrainedModel,
     decoder: TransformersDecoder | None,
     text_config: PreTrainedConfig,
-    tokenizer: Any,
-    processor: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    processor: ImageProcessor,
     settings: GenerationConfig,
     start: int,
     end: int,
     **config: Any,
-) -> Captioner:
-    """Our captioner from transformers' parts, which it shares.
+) -> Network:
+    """Our network from transformers' parts, which it shares.
 
     Args:
-        family: its `model_type`.
         decoder: None for one of ours, with random weights, of the sizes in text_config.
         settings: of `generate`.
         start, end: ids of the tokens that begin and end a caption.
         config: further settings of `CaptionerConfig`.
     """
-    size = _fill(processor, folder)
+    size = _squash_photos(processor, folder)
     image_encoder = ImageEncoder(encoder.config, size, encoder)
     positions = decoder.max_length if decoder else text_config.max_position_embeddings
     words = CaptionTokenizer(tokenizer.backend_tokenizer, start, end)
@@ -138,8 +145,8 @@ def assembled(
             f"{folder}: its tokenizer has {words.vocab_size} tokens, its decoder "
             f"{text_config.vocab_size}"
         )
-    words.alike = {}  # transformers' rule against repeats tells capitals apart
-    captioner = Captioner(
+    words.equal_tokens = {}  # transformers' rule against repeats tells capitals apart
+    network = Network(
         CaptionerConfig(
             encoder=encoder.config.to_diff_dict(),
             image_size=size,
@@ -148,7 +155,7 @@ def assembled(
             width=text_config.hidden_size,
             num_layers=text_config.num_hidden_layers,
             num_heads=text_config.num_attention_heads,
-            decoding=_decoding(settings, positions, folder),
+            decoding=_convert_generation_config(settings, positions, folder),
             **config,
         ),
         words,
@@ -156,36 +163,36 @@ def assembled(
         image_encoder,
         decoder,
     )
-    captioner.family = family
-    return captioner.eval()
+    return network.eval()
 
 
-def only_token(name: str, places: list[Any], vocab_size: int, folder: Path) -> int:
-    """The id that the first place which has any gives to a special token.
+def find_token_id(name: str, configs: list[Any], vocab_size: int, folder: Path) -> int:
+    """The id of a special token, such as "eos_token_id", by the first configuration that has one.
 
-    Raises CheckpointError where there is none, more than one, or none of the vocabulary.
+    Raises CheckpointError where there is none, more than one, or one outside the vocabulary.
     """
-    found = next((v for p in places if (v := getattr(p, name, None)) is not None), None)
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    if isinstance(found, int) and 0 <= found < vocab_size:
-        return found
-    raise CheckpointError(f"{folder}: its files name no single {name} (found: {found!r})")
+    ids = (getattr(config, name, None) for config in configs)
+    token = next((token for token in ids if token is not None), None)
+    if isinstance(token, list) and len(token) == 1:
+        token = token[0]
+    if isinstance(token, int) and 0 <= token < vocab_size:
+        return token
+    raise CheckpointError(f"{folder}: its files name no single {name} (found: {token!r})")
 
 
-def _fill(processor: Any, folder: Path) -> tuple[int, int]:
-    """Have the whole photo squashed to the encoder's (height, width), which is returned.
+def _squash_photos(processor: ImageProcessor, folder: Path) -> tuple[int, int]:
+    """Make the processor squash whole photos to the encoder's (height, width), which is returned.
 
     As everywhere, nothing is cropped: a map must cover the whole photo.
     """
-    crops = getattr(processor, "do_center_crop", None)
-    shape = processor.crop_size if crops else processor.size
+    is_cropping = getattr(processor, "do_center_crop", None)
+    shape = processor.crop_size if is_cropping else processor.size
     height, width = shape.get("height"), shape.get("width")
     if not height or not width:
         height = width = shape.get("shortest_edge")
-    if not height:
+    if not height or not width:
         raise CheckpointError(
-            f"{folder / 'preprocessor_config.json'}: {'crop_size' if crops else 'size'} "
+            f"{folder / 'preprocessor_config.json'}: {'crop_size' if is_cropping else 'size'} "
             f"must have height and width, not {shape!r}"
         )
     processor.size = {"height": height, "width": width}
@@ -193,35 +200,38 @@ def _fill(processor: Any, folder: Path) -> tuple[int, int]:
     return height, width
 
 
-def _decoding(settings: GenerationConfig, positions: int, folder: Path) -> dict[str, Any]:
+def _convert_generation_config(
+    settings: GenerationConfig, positions: int, folder: Path
+) -> dict[str, Any]:
     """Our decoding options from transformers', whose lengths count the start token."""
-    given = {k: v for k, v in settings.to_diff_dict().items() if v is not None}
+    values = {k: v for k, v in settings.to_diff_dict().items() if v is not None}
     # old files write every default; what is off chooses no words
-    strange = {k: v for k, v in given.items() if k not in FOLLOWED | HARMLESS}
-    if told := sorted(k for k, v in strange.items() if v and (k not in OFF_AT_ONE or v != 1)):
+    others = {k: v for k, v in values.items() if k not in FOLLOWED | HARMLESS}
+    if unknown := sorted(k for k, v in others.items() if v and (k not in OFF_AT_ONE or v != 1)):
         raise CheckpointError(
-            f"{folder}: its settings for generate have {', '.join(told)}, which is not known here"
+            f"{folder}: its settings for generate have {', '.join(unknown)}, "
+            "which is not known here"
         )
     # unset, transformers writes 20 new tokens; a max_length counts the start token too
-    longest = given.get("max_new_tokens") or given.get("max_length", 21) - 1
+    longest = values.get("max_new_tokens") or values.get("max_length", 21) - 1
     longest = min(longest, positions - 1)
     options = {
-        "num_beams": given.get("num_beams", 1),
+        "num_beams": values.get("num_beams", 1),
         "max_length": longest,
-        "min_length": min(max(0, given.get("min_length", 0) - 1), longest),
-        "length_penalty": given.get("length_penalty", 1.0),
-        "early_stopping": given.get("early_stopping", False),
-        "no_repeat_ngram": given.get("no_repeat_ngram_size", 0),
+        "min_length": min(max(0, values.get("min_length", 0) - 1), longest),
+        "length_penalty": values.get("length_penalty", 1.0),
+        "early_stopping": values.get("early_stopping", False),
+        "no_repeat_ngram": values.get("no_repeat_ngram_size", 0),
     }
-    if given.get("do_sample"):
+    if values.get("do_sample"):
         if options["num_beams"] > 1:
             raise CheckpointError(
                 f"{folder}: asks for sampling with beams, which is not known here"
             )
-        options |= {"sample": True, "top_k": given.get("top_k", 50)}  # transformers' default
-        options |= {k: given[k] for k in ("temperature", "top_p") if k in given}
+        options |= {"sample": True, "top_k": values.get("top_k", 50)}  # transformers' default
+        options |= {k: values[k] for k in ("temperature", "top_p") if k in values}
     try:
         DecodingOptions(**options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, OptionError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
     return options

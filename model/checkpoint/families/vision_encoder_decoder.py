@@ -4,23 +4,29 @@ A plain GPT-2 becomes our own decoder (`vit_gpt2`); others stay transformers' ow
 """
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from transformers import (
+    GPT2LMHeadModel,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+)
 
-from model.captioner import Captioner
 from model.checkpoint.families import vit_gpt2
-from model.checkpoint.families.shared import assembled, only_token, read_model
+from model.checkpoint.families.shared import assemble_network, find_token_id, read_model
 from model.errors import CheckpointError
 from model.network.encoder import check_encoder
+from model.network.network import ImageProcessor, Network
 from model.network.transformers_decoder import TransformersDecoder
 
 FAMILY = "vision-encoder-decoder"
 DECODERS = ("gpt2", "bert", "roberta")
 
 
-def read(folder: Path, allow_pickle: bool = False) -> Captioner:
-    """The captioner in a folder with the hub's layout.
+def read_network(folder: Path, allow_pickle: bool = False) -> Network:
+    """The network in a folder with the hub's layout.
 
     allow_pickle: read pickled weights (of tensors alone, nothing in them runs) where there are no
         safetensors.
@@ -29,8 +35,8 @@ def read(folder: Path, allow_pickle: bool = False) -> Captioner:
     (they are listed) or that are pickled, and settings that cannot be followed.
     """
     config = VisionEncoderDecoderConfig.from_pretrained(folder)
-    check_encoder(config.encoder.model_type)
-    decoder = config.decoder
+    check_encoder(cast(PreTrainedConfig, config.encoder).model_type)
+    decoder = cast(PreTrainedConfig, config.decoder)
     if decoder.model_type not in DECODERS:
         raise CheckpointError(
             f"{folder}: its decoder is {decoder.model_type!r}; "
@@ -45,25 +51,28 @@ def read(folder: Path, allow_pickle: bool = False) -> Captioner:
 
 
 def assemble(
-    model: VisionEncoderDecoderModel, tokenizer: Any, processor: Any, folder: Path
-) -> Captioner:
-    """Our captioner from transformers' parts, which it shares."""
-    config, settings = model.config.decoder, model.generation_config
+    model: VisionEncoderDecoderModel,
+    tokenizer: PreTrainedTokenizerFast,
+    processor: ImageProcessor,
+    folder: Path,
+) -> Network:
+    """Our network from transformers' parts, which it shares."""
+    config, settings = cast(PreTrainedConfig, model.config.decoder), model.generation_config
     projection = getattr(model, "enc_to_dec_proj", None)
     ours = vit_gpt2.is_ours(model.decoder)
+    gpt2 = cast(GPT2LMHeadModel, model.decoder)  # where it is ours
     positions = config.max_position_embeddings
     if config.model_type == "roberta":  # which counts from behind the padding's
         positions -= config.pad_token_id + 1
-    places = [settings, model.config, config]
-    named = any(getattr(p, "decoder_start_token_id", None) is not None for p in places)
+    configs = [settings, model.config, config]
+    has_start = any(getattr(c, "decoder_start_token_id", None) is not None for c in configs)
     start, end = (
-        only_token(name, places, config.vocab_size, folder)
-        for name in ("decoder_start_token_id" if named else "bos_token_id", "eos_token_id")
+        find_token_id(name, configs, config.vocab_size, folder)
+        for name in ("decoder_start_token_id" if has_start else "bos_token_id", "eos_token_id")
     )
     if config.model_type == "roberta" and start == config.pad_token_id:
         raise CheckpointError(f"{folder}: RoBERTa's start token may not be its padding")
-    captioner = assembled(
-        FAMILY,
+    network = assemble_network(
         folder,
         encoder=model.encoder,
         decoder=None if ours else TransformersDecoder(model.decoder, positions, projection),
@@ -73,9 +82,9 @@ def assemble(
         settings=settings,
         start=start,
         end=end,
-        mlp_ratio=vit_gpt2.mlp_ratio(model.decoder) if ours else 4.0,
+        mlp_ratio=vit_gpt2.mlp_ratio(gpt2) if ours else 4.0,
         project_image=projection is not None,
     )
     if ours:
-        captioner.decoder.load_state_dict(vit_gpt2.decoder_state(model.decoder, projection))
-    return captioner
+        network.decoder.load_state_dict(vit_gpt2.decoder_state(gpt2, projection))
+    return network

@@ -5,7 +5,7 @@ The architecture is the same: its tensors are renamed, its Conv1D matrices (in, 
 
 import torch
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import GPT2LMHeadModel, PreTrainedModel
 
 PLAIN = {  # of GPT-2's settings, those that our decoder has
     "activation_function": "gelu_new",
@@ -18,7 +18,7 @@ PLAIN = {  # of GPT-2's settings, those that our decoder has
 def is_ours(decoder: PreTrainedModel) -> bool:
     """Whether our decoder computes the same."""
     return (
-        isinstance(decoder.config, GPT2Config)
+        isinstance(decoder, GPT2LMHeadModel)
         and all(getattr(decoder.config, name) == value for name, value in PLAIN.items())
         and torch.equal(decoder.lm_head.weight, decoder.transformer.wte.weight)
     )

@@ -9,6 +9,7 @@ from model.errors import DataError
 from training.data.photos import ListedPhoto, find_photo_folder
 from training.data.splits import find_split
 from training.data.text import read_lines
+from training.data.values import read_captions
 
 LOOKS_FOR = "Flickr8k.token.txt"
 
@@ -31,7 +32,8 @@ def read(folder: Path) -> Iterator[ListedPhoto]:
         name, tab, caption = line.partition("\t")
         if not tab:
             raise DataError(f"{table}, line {number}: no tab between image and caption")
-        captions[re.sub(r"#[^#]*$", "", name)].append(caption)
+        texts = read_captions(caption, f"{table}, line {number}")
+        captions[re.sub(r"#[^#]*$", "", name)] += texts
     names_by_split: dict[str | None, list[str]] = {
         split: [line.strip() for _, line in read_lines(file)]
         for split, file in find_split_lists(folder).items()

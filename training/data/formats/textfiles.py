@@ -6,6 +6,7 @@ from pathlib import Path
 from model.files import walk_files
 from training.data.photos import ListedPhoto, is_photo, name_photo
 from training.data.text import read_lines
+from training.data.values import read_captions
 
 LOOKS_FOR = "photos with a .txt of the same name"
 SUFFIXES = (".txt", ".caption")
@@ -29,5 +30,9 @@ def read(folder: Path) -> Iterator[ListedPhoto]:
             photos |= {path: path, path.with_suffix(""): path}
     for text in find_files(folder):
         path = photos.get(text.with_suffix(""), text.with_suffix(""))
-        captions = [line for _, line in read_lines(text)]
+        captions = [
+            caption
+            for number, line in read_lines(text)
+            for caption in read_captions(line, f"{text}, line {number}")
+        ]
         yield ListedPhoto(name_photo(path, folder), path, captions)

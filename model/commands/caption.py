@@ -1,0 +1,168 @@
+"""`python -m model caption`: a caption for each photo."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+from model.batches import BATCH_SIZE, caption_all
+from model.commands.caption_on_ray import run_on_ray
+from model.commands.inputs import (
+    add_checkpoint_option,
+    add_pickle_option,
+    load_captioner,
+    read_photos,
+)
+from model.error_reporting import print_error
+from model.errors import OptionError
+from model.output.records import (
+    CSV_HEADING,
+    count_captions,
+    make_records,
+    remove_cut_line,
+    to_csv,
+    to_jsonl,
+)
+from model.output_path import check_output_file
+
+HELP = "write a caption for each photo"
+STANDARD_OUTPUT = "-"
+FORMAT_BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".txt": "text", ".parquet": "parquet"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="photo or folder of photos; with --engine ray also Parquet file or WebDataset shard",
+    )
+    add(
+        "--num-beams",
+        type=int,
+        metavar="N",
+        help="beam width; 1 is greedy search (default: the checkpoint's)",
+    )
+    add(
+        "--num-captions",
+        type=int,
+        default=1,
+        metavar="N",
+        help="captions per photo, best first (default: 1)",
+    )
+    add(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help=f"photos captioned together (default: {BATCH_SIZE}; with --engine ray as many as fit "
+        "in memory)",
+    )
+    add(
+        "--format",
+        choices=("text", "jsonl", "csv", "parquet"),
+        help="output format (default: by the suffix of --output, or text; with --engine ray jsonl "
+        "or parquet, default jsonl)",
+    )
+    add(
+        "--output",
+        default=STANDARD_OUTPUT,
+        metavar="FILE",
+        help="output file, or - for standard output (default: -); CSV files begin with the byte "
+        "order mark that Excel needs; with --engine ray a folder, to which later runs add",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="add to an existing --output FILE (jsonl or csv): caption only photos that it lacks",
+    )
+    add(
+        "--engine",
+        choices=("builtin", "ray"),
+        default="builtin",
+        help="builtin: one process (default); ray: all cores, or the cluster at RAY_ADDRESS "
+        "(pip install 'ray[data]')",
+    )
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="with --engine ray: number of captioners (default: one per GPU, else per core)",
+    )
+    add_checkpoint_option(parser)
+    add_pickle_option(parser)
+
+
+def run(settings: argparse.Namespace) -> int:
+    """Caption all photos; those that cannot be read are reported and do not stop the rest."""
+    options = {"num_captions": settings.num_captions}
+    if settings.num_beams is not None:
+        options["num_beams"] = settings.num_beams
+    if settings.batch_size is not None and settings.batch_size < 1:
+        raise OptionError(f"--batch-size must be at least 1, not {settings.batch_size}")
+    if settings.engine == "ray":
+        return run_on_ray(settings, options)
+    output_format = _choose_format(settings)
+    output = None if settings.output == STANDARD_OUTPUT else Path(settings.output)
+    if output:
+        check_output_file(output)
+    begun = output if settings.resume and output and output.exists() else None
+    done = _find_done(begun, output_format, settings.num_captions) if begun else set()
+    captioner = load_captioner(settings.checkpoint, settings.allow_pickle)
+    photos = read_photos(settings.paths, done)
+    batches = caption_all(captioner, photos, settings.batch_size or BATCH_SIZE, **options)
+    if begun:
+        remove_cut_line(begun)
+    to_line = {"text": _to_text, "jsonl": to_jsonl, "csv": to_csv}[output_format]
+    # Excel recognises UTF-8 by its byte order mark alone
+    encoding = "utf-8-sig" if output_format == "csv" else "utf-8"
+    any_failed = False
+    with _open_output(output, "a" if begun else "w", encoding) as file:
+        if output_format == "csv" and not (begun and begun.stat().st_size):
+            file.write(CSV_HEADING)
+        for path, result in chain.from_iterable(batches):
+            if isinstance(result, Exception):
+                any_failed = True
+                print_error(result)
+            records = make_records(str(path), result, captioner.name)
+            # all of a photo's lines at once: --resume relies on it
+            file.write("".join(map(to_line, records)))
+            file.flush()
+    return int(any_failed)
+
+
+def _choose_format(settings: argparse.Namespace) -> str:
+    """The output format of the builtin engine; raises OptionError for settings that do not fit."""
+    if settings.workers is not None or settings.format == "parquet":
+        raise OptionError("--workers and --format parquet need --engine ray")
+    suffix = Path(settings.output).suffix.lower()
+    output_format = settings.format or FORMAT_BY_SUFFIX.get(suffix, "text")
+    if output_format == "parquet":
+        raise OptionError(
+            f"{settings.output}: Parquet needs --engine ray, and a folder as --output"
+        )
+    if settings.resume and (settings.output == STANDARD_OUTPUT or output_format == "text"):
+        raise OptionError("--resume needs --output FILE and --format jsonl or csv")
+    return output_format
+
+
+def _find_done(output: Path, output_format: str, num_captions: int) -> set[str]:
+    """The `photo_key` of each photo that has all of its captions in the output."""
+    counts = count_captions(output, output_format)
+    return {image for image, count in counts.items() if count >= num_captions}
+
+
+def _to_text(record: Mapping[str, Any]) -> str:
+    return "" if "error" in record else f"{record['image']}: {record['caption']}\n"
+
+
+@contextmanager
+def _open_output(path: Path | None, mode: str, encoding: str) -> Iterator[IO[str]]:
+    if path is None:
+        yield sys.stdout
+    else:
+        with open(path, mode, encoding=encoding, errors="backslashreplace", newline="") as file:
+            yield file

@@ -1,0 +1,57 @@
+"""What several commands take: photos, a checkpoint, and whether its weights may be pickled."""
+
+import argparse
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from model.captioner import Captioner, default_device
+from model.checkpoint.hub import SHIPPED
+from model.errors import ImageError
+from model.images import find_images, load_image
+from model.loading import load
+from model.output.records import photo_key
+
+
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        metavar="X",
+        help="checkpoint folder or Hugging Face model id (default: the shipped checkpoint)",
+    )
+
+
+def add_pickle_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="also load weights that are only there as pickle files, reading nothing but tensors",
+    )
+
+
+def load_captioner(name: str | None, allow_pickle: bool) -> Captioner:
+    """The captioner of this name, or the shipped one, on a GPU where there is one."""
+    return load(name or SHIPPED, allow_pickle=allow_pickle).to(default_device())
+
+
+def read_photos(
+    paths: list[str], skip: Collection[str] = ()
+) -> Iterator[tuple[Path, Image.Image | ImageError]]:
+    """(path, photo or error) of photos and of all photos in folders, read as they are needed.
+
+    skip: the `photo_key` of each photo to leave out.
+    """
+    for path in paths:
+        try:
+            photo_paths = find_images(path)
+        except ImageError as error:
+            yield Path(path), error
+            continue
+        for photo_path in photo_paths:
+            if photo_key(str(photo_path)) in skip:
+                continue
+            try:
+                yield photo_path, load_image(photo_path)
+            except ImageError as error:
+                yield photo_path, error

@@ -1,0 +1,130 @@
+"""The network of a captioner: encoder and decoder, with the tokenizer and the image processor that
+say what goes in and what comes out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import AutoConfig
+from transformers.image_processing_utils import BatchFeature
+
+from model.images import ImageSource, load_image, thin_photo
+from model.network.config import CaptionerConfig
+from model.network.decoder import TextDecoder
+from model.network.encoder import ImageEncoder
+from model.network.tokenizer import CaptionTokenizer
+from model.network.transformers_decoder import TransformersDecoder
+
+
+@dataclass(frozen=True, eq=False)  # == of tensors is no yes or no
+class EncodedPhoto:
+    """A photo as the network sees it, encoded once for all uses.
+
+    Attributes:
+        pixel_values: (3, height, width), what the encoder is given.
+        image_features: (prefix + patches, image_width), what it makes of it.
+    """
+
+    pixel_values: Tensor
+    image_features: Tensor
+
+
+class ImageProcessor(Protocol):
+    """What is used of transformers' image processors, whose base class has none of it."""
+
+    size: Mapping[str, int]
+    crop_size: Mapping[str, int]
+    do_resize: bool
+    do_center_crop: bool
+    resample: int
+
+    def __call__(self, images: Sequence[Image.Image], *, return_tensors: str) -> BatchFeature:
+        """Photos as tensors: `pixel_values` (B, 3, height, width)."""
+
+    def save_pretrained(self, folder: str | Path) -> object:
+        """Write `preprocessor_config.json`."""
+
+
+class Network(nn.Module):
+    """An image encoder and a text decoder with all that they need to read a photo.
+
+    Args:
+        encoder, decoder: where they are there already; else new ones are made from the
+            configuration, with random weights.
+    """
+
+    def __init__(
+        self,
+        config: CaptionerConfig,
+        tokenizer: CaptionTokenizer,
+        image_processor: ImageProcessor,
+        encoder: ImageEncoder | None = None,
+        decoder: TextDecoder | TransformersDecoder | None = None,
+    ):
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.encoder = encoder or ImageEncoder(
+            AutoConfig.for_model(**config.encoder), config.image_size
+        )
+        self.decoder = decoder or TextDecoder(
+            vocab_size=config.vocab_size,
+            max_length=config.max_length,
+            width=config.width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            image_width=config.image_width,
+            mlp_ratio=config.mlp_ratio,
+            project_image=config.project_image,
+            dropout=config.dropout,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def pixel_values(self, images: Iterable[ImageSource]) -> Tensor:
+        """Photos (anything `load_image` takes) as the encoder's input (B, 3, height, width)."""
+        photos = [load_image(image) for image in images]
+        processor = self.image_processor
+        if processor.do_resize and not getattr(processor, "do_center_crop", False):
+            height, width = self.encoder.image_size
+            photos = [thin_photo(photo, (width, height), processor.resample) for photo in photos]
+        return processor(photos, return_tensors="pt").pixel_values.to(self.device)
+
+    @torch.inference_mode()
+    def encode(self, images: Iterable[ImageSource]) -> Tensor:
+        """Image features (B, prefix + patches, image_width) of photos."""
+        return self.encoder(self.pixel_values(images))
+
+    def encode_photos(self, images: Iterable[ImageSource]) -> list[EncodedPhoto]:
+        """Photos with their image features."""
+        return self.encode_pixel_values(self.pixel_values(images))
+
+    @torch.inference_mode()
+    def encode_pixel_values(self, pixel_values: Tensor) -> list[EncodedPhoto]:
+        """As `encode_photos`, of the encoder's input (B, 3, height, width)."""
+        features = self.encoder(pixel_values)
+        return [EncodedPhoto(*both) for both in zip(pixel_values, features, strict=True)]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        pixel_values: Tensor | None = None,
+        image_features: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (images, captions, T, vocab_size) under teacher forcing, for training.
+
+        tokens: (images, captions, T), each beginning with the start token. The images are given
+        in one of the two forms.
+        """
+        if image_features is None:
+            image_features = self.encoder(pixel_values)
+        output = self.decoder(tokens.flatten(0, 1), self.decoder.look_at(image_features))
+        return output.logits.unflatten(0, tokens.shape[:2])

@@ -1,0 +1,446 @@
+"""Captioners of the hub, of every family: the same captions, logits and attention as transformers.
+
+Each is built small and random by transformers' own classes, saved in the hub's layout and loaded
+by `load`.
+"""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    BlipImageProcessor,
+    BlipProcessor,
+    GPT2Config,
+    PreTrainedTokenizerFast,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+    ViTConfig,
+)
+
+from model import CheckpointError, OptionError, load
+from model.__main__ import main
+from model.checkpoint.families.vit_gpt2 import decoder_state
+from model.checkpoint.hub import PICKLED, WEIGHTS
+from model.network.decoder import TextDecoder
+from model.network.transformers_decoder import TransformersDecoder
+from tests.support.hub import PHOTOS, SIZES, blip, encoder_decoder, save
+
+OURS = [(encoder, "gpt2") for encoder in ("vit", "deit", "dinov2", "beit", "swin")]
+THEIRS = [("vit", "bert"), ("vit", "roberta"), ("swin", "bert"), ("beit", "roberta"), ("blip", "")]
+FAMILIES = pytest.mark.parametrize("encoder, decoder", OURS + THEIRS)
+
+
+def hub_model(encoder: str, decoder: str, seed: int = 0) -> tuple:
+    """A captioner of transformers and its tokenizer; half have a projection of the image."""
+    if encoder == "blip":
+        return blip(seed)
+    return encoder_decoder(encoder, decoder, width=48 if seed % 2 else 32, seed=seed)
+
+
+def generation(model):
+    """The part that `generate` takes its settings from."""
+    return getattr(model, "text_decoder", model).generation_config
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    model, tokenizer = encoder_decoder()
+    return save(tmp_path_factory.mktemp("vit-gpt2"), model, tokenizer), model, tokenizer
+
+
+@FAMILIES
+@pytest.mark.parametrize("seed", range(2))
+def test_captions_are_those_of_generate(encoder, decoder, seed, tmp_path):
+    model, tokenizer = hub_model(encoder, decoder, seed)
+    captioner = load(save(tmp_path, model, tokenizer))
+    ours = (encoder, decoder) in OURS
+    assert isinstance(captioner.network.decoder, TextDecoder if ours else TransformersDecoder)
+    end, pixels = captioner.network.tokenizer.end, captioner.network.pixel_values(PHOTOS)
+    for options in (
+        {"num_beams": 1},
+        {"num_beams": 3},
+        {"num_beams": 4, "early_stopping": True},
+        {"num_beams": 4, "early_stopping": "never", "length_penalty": 2.0},
+        {"num_beams": 3, "length_penalty": -1.0},
+        {"num_beams": 3, "no_repeat_ngram_size": 2, "min_length": 5},
+    ):
+        expected = model.generate(pixel_values=pixels, max_length=14, **options).tolist()
+        options = {"early_stopping": False, "max_length": 13} | options
+        options["min_length"] = max(0, options.get("min_length", 0) - 1)  # the start token counts
+        options["no_repeat_ngram"] = options.pop("no_repeat_ngram_size", 0)
+        best = [captions[0] for captions in captioner.captions(PHOTOS, **options)]
+        for caption, (_, *row) in zip(best, expected, strict=True):
+            row = row[: row.index(end) + 1] if end in row else row
+            assert list(caption.tokens) == row, options
+            text = tokenizer.decode(row, skip_special_tokens=True)
+            assert "".join(caption.text.split()) == "".join(text.split())
+
+
+@FAMILIES
+def test_weights_are_those_of_generate(encoder, decoder, tmp_path):
+    """The maps' attention is what transformers used when it chose each word."""
+    model, tokenizer = hub_model(encoder, decoder)
+    captioner = load(save(tmp_path, model, tokenizer))
+    caption = captioner.caption(PHOTOS[0], num_beams=3, max_length=8, early_stopping=False)
+    weights = torch.from_numpy(captioner.explain(PHOTOS[0], caption).attention.weights)
+    pixels = captioner.network.pixel_values(PHOTOS[:1])
+    if encoder == "blip":  # whose `generate` gives no weights: a pass over the finished caption
+        inputs = [captioner.network.tokenizer.start, *caption.tokens[:-1]]
+        output = model.text_decoder(
+            input_ids=torch.tensor([inputs]),
+            encoder_hidden_states=model.vision_model(pixels).last_hidden_state,
+            is_decoder=True,
+            output_attentions=True,
+        )
+        expected = torch.stack(output.cross_attentions)[:, 0]
+    else:
+        output = model.generate(
+            pixels,
+            num_beams=3,
+            max_length=9,
+            output_attentions=True,
+            return_dict_in_generate=True,
+        )
+        assert output.sequences[0, 1:].tolist()[: len(caption.tokens)] == list(caption.tokens)
+        beams = [0, *output.beam_indices[0, 1 : len(caption.tokens)].tolist()]
+        steps = [torch.stack(layers) for layers in output.cross_attentions]
+        # each step (layers, beams, heads, 1, S), of which the chosen beam
+        expected = torch.stack([w[:, b, :, -1] for b, w in zip(beams, steps, strict=False)], 2)
+    torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{"num_beams": 3, "max_length": 9}, {"max_new_tokens": 7}])
+@pytest.mark.parametrize("encoder, decoder", [OURS[0], THEIRS[0], THEIRS[-1]])
+def test_settings_are_those_of_the_checkpoint(encoder, decoder, options, tmp_path):
+    """generation_config.json, as for transformers; BLIP's come with its text half."""
+    model, tokenizer = hub_model(encoder, decoder)
+    settings = model.config.text_config if encoder == "blip" else model.generation_config
+    folder = save(tmp_path, model, tokenizer)
+    if encoder == "blip":
+        change_settings(folder, "config.json", text_config=settings.to_dict() | options)
+    else:
+        change_settings(folder, "generation_config.json", **options)
+    captioner = load(folder)
+    again = type(model).from_pretrained(folder)
+    pixels = captioner.network.pixel_values(PHOTOS)
+    for caption, (_, *row) in zip(
+        captioner.captions(PHOTOS), again.generate(pixel_values=pixels).tolist(), strict=True
+    ):
+        assert list(caption[0].tokens) == row[: len(caption[0].tokens)]
+        assert not set(row[len(caption[0].tokens) :]) - {captioner.network.tokenizer.end, 0}
+
+
+@torch.inference_mode()
+def test_both_decoders_compute_the_same(saved):
+    folder, model, _ = saved
+    captioner = load(folder)
+    theirs = TransformersDecoder(model.decoder, 40, model.enc_to_dec_proj)
+    features = captioner.network.encode(PHOTOS[:2])
+    tokens = torch.randint(300, (6, 5))  # three rows for each photo
+    outputs = []
+    for decoder in (captioner.network.decoder, theirs):
+        first = decoder(tokens[:, :2], decoder.look_at(features))
+        with pytest.raises(ValueError, match="rows"):
+            decoder(tokens[:4, :2], decoder.look_at(features[:1].expand(3, -1, -1)))
+        outputs.append((first.logits, decoder(tokens[:, 2:], first.cache, need_weights=True)))
+        with pytest.raises(ValueError, match="42 tokens, but the decoder has 40 positions"):
+            decoder(torch.zeros(6, 40, dtype=torch.long), first.cache)
+    (ours, later), (expected, expected_later) = outputs
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(later.logits, expected_later.logits)
+    for mine, other in zip(
+        later.cross_attn_weights, expected_later.cross_attn_weights, strict=True
+    ):
+        torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("changes", [{"activation_function": "relu"}, {"n_inner": 100}])
+def test_a_gpt2_that_is_not_ours_stays_transformers(changes, tmp_path):
+    """An MLP of another width is ours; another activation, or an output head of its own, is not."""
+    model, tokenizer = encoder_decoder(**changes)
+    folder = save(tmp_path, model, tokenizer)
+    assert isinstance(load(folder).network.decoder, TextDecoder) == ("n_inner" in changes)
+    model.decoder.config.tie_word_embeddings = model.config.tie_word_embeddings = False
+    weight = model.decoder.lm_head.weight
+    model.decoder.lm_head.weight = torch.nn.Parameter(weight.detach() * 1.1)
+    captioner = load(save(tmp_path, model, tokenizer))
+    assert isinstance(captioner.network.decoder, TransformersDecoder)
+    row = model.generate(captioner.network.pixel_values(PHOTOS[:1]), max_length=9)[0, 1:].tolist()
+    tokens = captioner.caption(PHOTOS[0], max_length=8).tokens
+    assert list(tokens) == row[: len(tokens)]
+
+
+@torch.inference_mode()
+@pytest.mark.slow
+def test_logits_at_the_real_size():
+    """12 layers, 768 wide, as nlpconnect/vit-gpt2-image-captioning: the decoder's own part."""
+    torch.manual_seed(0)
+    gpt2 = GPT2Config(vocab_size=5000, add_cross_attention=True)
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(ViTConfig(**SIZES), gpt2)
+    config.encoder.hidden_size = 768  # as the decoder: nothing to project
+    model = VisionEncoderDecoderModel(config=config).eval()
+    ours = TextDecoder(
+        vocab_size=5000, max_length=1024, width=768, num_layers=12, num_heads=12, image_width=768
+    ).eval()
+    ours.load_state_dict(decoder_state(model.decoder))
+    features, tokens = torch.randn(2, 197, 768), torch.randint(5000, (2, 12))
+    expected = model.decoder(tokens, encoder_hidden_states=features).logits
+    logits = ours(tokens, ours.look_at(features)).logits
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
+
+
+NO_ROLLOUT = r"\(swin\) cannot be rolled out: it attends within windows"
+NO_OCCLUSION = r"\(\w+\) cannot leave patches out: (its windows|positions enter)"
+
+
+@FAMILIES
+def test_everything_works_on_it(encoder, decoder, tmp_path, capsys):
+    folder = save(tmp_path / "it", *hub_model(encoder, decoder))
+    photo = tmp_path / "photo.png"
+    PHOTOS[0].save(photo)
+    assert main(["info", "--checkpoint", str(folder)]) == 0
+    assert ("blip" if encoder == "blip" else "vision-encoder-decoder") in capsys.readouterr().out
+    arguments = ["explain", str(photo), "--checkpoint", str(folder), "--text", "A dog runs."]
+    assert main([*arguments, "--output", str(tmp_path / "maps.png")]) == 0
+    captioner = load(folder)
+    caption = captioner.caption(photo)
+    assert captioner.alternatives(photo, caption)
+    assert list(captioner.stream(photo))[-1].tokens == caption.tokens
+    for method, unable_encoders, message in (
+        ("gradient-rollout", ("swin",), NO_ROLLOUT),
+        ("occlusion", ("swin", "beit"), NO_OCCLUSION),
+    ):
+        if encoder in unable_encoders:
+            with pytest.raises(OptionError, match=message):
+                captioner.explain(photo, caption, methods=[method])
+        else:
+            maps = captioner.explain(photo, caption, methods=[method]).heatmaps(method)
+            assert maps[0].shape == (4, 4) and any(m.max() > 0 for m in maps)
+    with pytest.raises(CheckpointError, match="only ours are saved"):
+        captioner.save_pretrained(tmp_path / "copy")
+
+
+def change_settings(folder, name, **values):
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def copy_with_weights(folder, copy, model, **changes):
+    """A copy of a checkpoint, with other tensors; None takes one away."""
+    state = {k: v.clone().contiguous() for k, v in model.state_dict().items()} | changes
+    shutil.copytree(folder, copy)
+    kept = {k: v for k, v in state.items() if v is not None and "lm_head" not in k}
+    save_file(kept, copy / WEIGHTS, {"format": "pt"})
+    return copy
+
+
+def test_what_does_not_fit_is_listed(saved, tmp_path):
+    folder, model, _ = saved
+    linear, norm = "decoder.transformer.h.0.mlp.c_fc.weight", "decoder.transformer.ln_f.weight"
+    changes = {linear: None, norm: torch.ones(3), "decoder.extra": torch.ones(3)}
+    with pytest.raises(CheckpointError) as caught:
+        load(copy_with_weights(folder, tmp_path / "copy", model, **changes))
+    for part in (f"missing: {linear}", f"wrong shape: {norm}", "unexpected: decoder.extra"):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+    changes = {norm: torch.full((48,), torch.nan)}
+    with pytest.raises(CheckpointError, match=f"not finite: {norm}"):
+        load(copy_with_weights(folder, tmp_path / "nan", model, **changes))
+
+
+def test_weights_in_parts(saved, tmp_path):
+    folder, model, tokenizer = saved
+    model.save_pretrained(tmp_path / "parts", max_shard_size="50KB")
+    for name in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
+        shutil.copy(folder / name, tmp_path / "parts")
+    parts = sorted((tmp_path / "parts").glob("model-*.safetensors"))
+    assert len(parts) > 1 and not (tmp_path / "parts" / WEIGHTS).exists()
+    expected = load(folder).caption(PHOTOS[0])
+    assert load(tmp_path / "parts").caption(PHOTOS[0]).tokens == expected.tokens
+    parts[0].unlink()
+    with pytest.raises(CheckpointError, match=parts[0].name):
+        load(tmp_path / "parts")
+
+
+def test_pickled_weights_are_refused_unless_asked_for(saved, tmp_path):
+    folder, model, _ = saved
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / WEIGHTS).unlink()
+    torch.save(model.state_dict(), copy / PICKLED)
+    with pytest.raises(CheckpointError, match="pickled.*--allow-pickle"):
+        load(copy)
+    expected = load(folder).caption(PHOTOS[0])
+    assert load(copy, allow_pickle=True).caption(PHOTOS[0]).tokens == expected.tokens
+
+
+@pytest.mark.parametrize(
+    "name, values, message",
+    [
+        ("config.json", {"model_type": "bert"}, "model_type is 'bert' .* not a captioner"),
+        ("config.json", {"model_type": "bert", "architectures": {}}, "type is 'bert', not a cap"),
+        ("config.json", {"decoder": {"model_type": "trocr"}}, "'trocr'; these can be read: gpt2,"),
+        ("config.json", {"decoder": {"model_type": "bert"}}, "is_decoder and add_cross_attention"),
+        ("config.json", {"encoder": {"model_type": "pvt"}}, "encoder 'pvt' is not supported"),
+        ("generation_config.json", {"repetition_penalty": 1.5}, "have repetition_penalty"),
+        ("generation_config.json", {"eos_token_id": [0, 1]}, r"no single eos_token_id .*\[0, 1\]"),
+        ("generation_config.json", {"decoder_start_token_id": 999}, "no single decoder_start"),
+        ("generation_config.json", {"do_sample": True, "num_beams": 2}, "sampling with beams"),
+        ("generation_config.json", {"num_beams": "four"}, "num_beams must be .* not 'four'"),
+        ("preprocessor_config.json", {"size": {"longest_edge": 32}}, "must have height and width"),
+        ("preprocessor_config.json", {"size": {"height": 30, "width": 30}}, "patches of 8"),
+    ],
+)
+def test_what_cannot_be_read_says_why(saved, tmp_path, name, values, message):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    change_settings(copy, name, **values)
+    with pytest.raises(CheckpointError, match=message):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "half, setting, value, message",
+    [
+        ("decoder", "vocab_size", 2**40, "asks for [0-9,]+ weights, of which its files hold"),
+        ("encoder", "hidden_size", 2**30, "asks for"),
+        ("encoder", "num_hidden_layers", 10**9, "num_hidden_layers is 1000000000, more than 200"),
+    ],
+)
+def test_sizes_that_no_memory_has(saved, tmp_path, half, setting, value, message):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    config[half][setting] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=message):
+        load(copy)
+
+
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "tokenizer.json", WEIGHTS])
+def test_missing_files_are_named(saved, tmp_path, name):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    (copy / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name}.*missing"):
+        load(copy)
+
+
+def test_settings_that_cannot_be_read_are_no_defaults(saved, tmp_path):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    (copy / "generation_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="generation_config.json: not valid JSON"):
+        load(copy)
+
+
+def test_lengths_and_draws_are_transformers_defaults(saved, tmp_path):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    assert load(copy).options().max_length == 20  # new tokens
+    change_settings(copy, "generation_config.json", do_sample=True)
+    assert load(copy).options().top_k == 50
+    change_settings(copy, "generation_config.json", top_k=7)
+    assert load(copy).options().top_k == 7
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        {"do_resize": False, "image_processor_type": "ViTImageProcessor"},
+        {"do_center_crop": True, "size": {"shortest_edge": 40}, "crop_size": 32},
+        {"do_center_crop": True, "size": {"height": 40, "width": 40}, "crop_size": 32},
+    ],
+    ids=str,
+)
+def test_photos_are_squashed_to_what_the_encoder_learned_from(saved, tmp_path, processor):
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    kind = {"image_processor_type": "DeiTImageProcessor"}
+    change_settings(copy, "preprocessor_config.json", **kind | processor)
+    captioner = load(copy)
+    assert captioner.network.config.image_size == (32, 32)
+    assert captioner.network.pixel_values(PHOTOS).shape == (4, 3, 32, 32)
+
+
+def test_files_as_they_were_written_years_ago(saved, tmp_path):
+    """Settings of `generate` in config.json, and the older names of a processor."""
+    copy = shutil.copytree(saved[0], tmp_path / "copy")
+    (copy / "generation_config.json").unlink()
+    config = json.loads((copy / "config.json").read_text())
+    defaults = {"repetition_penalty": 1.0, "diversity_penalty": 0.0, "num_beam_groups": 1}
+    defaults |= {
+        "typical_p": 1.0,
+        "encoder_no_repeat_ngram_size": 0,
+        "remove_invalid_values": False,
+    }
+    decoder = config["decoder"] | defaults | {"max_length": 11, "num_beams": 3}
+    change_settings(copy, "config.json", decoder=decoder)
+    old = {"feature_extractor_type": "ViTFeatureExtractor", "size": 32, "do_resize": True}
+    (copy / "preprocessor_config.json").write_text(json.dumps(old))
+    captioner = load(copy)
+    expected = VisionEncoderDecoderModel.from_pretrained(copy).generate(
+        captioner.network.pixel_values(PHOTOS)
+    )
+    assert captioner.options().num_beams == 3 and captioner.network.config.image_size == (32, 32)
+    for captions, (_, *row) in zip(captioner.captions(PHOTOS), expected.tolist(), strict=True):
+        assert list(captions[0].tokens) == row[: len(captions[0].tokens)]
+
+
+@pytest.mark.slow
+def test_two_at_once(tmp_path):
+    """transformers exchanges methods of its classes while it loads, and two loads at once leave
+    them exchanged."""
+    folders = [save(tmp_path / "a", *encoder_decoder()), save(tmp_path / "b", *blip())]
+    expected = [load(folder).caption(PHOTOS[0]).tokens for folder in folders]
+    with ThreadPoolExecutor(4) as pool:
+        captioners = list(pool.map(load, folders * 6))
+    assert [c.caption(PHOTOS[0]).tokens for c in captioners] == expected * 6
+
+
+def test_a_tokenizer_saved_after_training(tmp_path):
+    """With its padding and truncation still on: neither has to do with a sentence of one's own."""
+    model, tokenizer = encoder_decoder()
+    sentence = "A brown dog runs"
+    plain = load(save(tmp_path / "plain", model, tokenizer)).network.tokenizer
+    tokenizer.backend_tokenizer.enable_padding(length=16)
+    tokenizer.backend_tokenizer.enable_truncation(1)
+    folder = save(tmp_path / "saved", model, tokenizer)
+    assert '"Fixed"' in (folder / "tokenizer.json").read_text()
+    assert load(folder).network.tokenizer.encode(sentence) == plain.encode(sentence)
+
+
+def test_processor_and_start_token_as_others_save_them(tmp_path):
+    """BLIP's processor as one file; a captioner that only names the token that begins sentences."""
+    model, tokenizer = blip()
+    folder = save(tmp_path / "blip", model, tokenizer)
+    expected = load(folder).caption(PHOTOS[0]).tokens
+    (folder / "preprocessor_config.json").unlink()
+    image_processor = BlipImageProcessor(size={"height": 32, "width": 32})
+    BlipProcessor(image_processor, tokenizer).save_pretrained(folder)
+    assert not (folder / "preprocessor_config.json").exists()
+    assert load(folder).caption(PHOTOS[0]).tokens == expected
+    folder = save(tmp_path / "vit", *encoder_decoder("vit", "roberta"))
+    expected = load(folder).caption(PHOTOS[0]).tokens
+    change_settings(folder, "config.json", decoder_start_token_id=None)
+    change_settings(folder, "generation_config.json", decoder_start_token_id=None)
+    assert load(folder).caption(PHOTOS[0]).tokens == expected
+
+
+def test_tokenizers_that_cannot_be_read(tmp_path):
+    model, tokenizer = encoder_decoder()
+    folder = save(tmp_path / "large", model, tokenizer)
+    tokenizer.add_tokens([f"<more{i}>" for i in range(9)])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="its tokenizer has 309 tokens, its decoder 300"):
+        load(folder)
+    unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("\u2581a", -1.0), ("\u2581dog", -2.0)], 0))
+    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
+    PreTrainedTokenizerFast(tokenizer_object=unigram).save_pretrained(folder)
+    with pytest.raises(CheckpointError, match="neither byte-level BPE nor WordPiece"):
+        load(folder)
+
+
+def test_siglip_without_its_head(tmp_path):
+    folder = save(tmp_path / "siglip", *encoder_decoder("siglip_vision_model"))
+    captioner = load(folder)
+    explanation = captioner.explain(PHOTOS[0], captioner.caption(PHOTOS[0]), methods=["rollout"])
+    assert explanation.attention.rollout.shape == (16, 16)

@@ -1,0 +1,58 @@
+"""The recipe of the shipped checkpoint: a chain of commands that can be given."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.paths import ROOT
+from training.settings import parse_settings
+
+RECIPE = ROOT / "training" / "recipe.sh"
+PYTHON = """#!{python}
+# stands for `python`: writes down what it is told, and leaves what the command would
+import json, pathlib, sys
+told = sys.argv[1:]
+with open("{log}", "a") as log:
+    print(json.dumps(told), file=log)
+if "--output" in told:
+    place = pathlib.Path(told[told.index("--output") + 1])
+    place = place / "best" if told[1] == "training.train" else place
+    place.mkdir(parents=True)
+    (place / "config.json").write_text('{{"kept": 1}}')
+if told[0] == "-":
+    del sys.argv[0]
+    exec(sys.stdin.read())
+"""
+
+
+def test_every_run_goes_on_from_one_before_it(tmp_path):
+    log, stand_in = tmp_path / "log", tmp_path / "python"
+    stand_in.write_text(PYTHON.format(python=sys.executable, log=log))
+    stand_in.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SEED": "40"}
+    to = tmp_path / "runs"
+    subprocess.run(["bash", RECIPE, "flickr8k", to], check=True, env=environment)
+    made, seeds = set(), []
+    for told in map(json.loads, log.read_text().splitlines()):
+        if told[1] == "training.train":
+            settings = parse_settings(told[2:])
+            assert settings.encoder == "facebook/dinov2-small" or settings.checkpoint in made
+            made.add(f"{settings.output}/best")
+            seeds.append(settings.seed)
+        elif told[1] == "training.average":
+            *sources, mean = [word for word in told if word.startswith(str(to))]
+            assert set(sources) <= made
+            made.add(mean)
+        elif told[0] == "-m":
+            assert told[-1] == f"{to}/shipped"
+    assert f"{to}/shipped" in made and seeds == list(range(40, 49))
+    shipped = json.loads(Path("assets/checkpoint/config.json").read_text())
+    config = json.loads((to / "shipped" / "config.json").read_text())
+    assert config == {"kept": 1, "decoding": shipped["decoding"]}
+
+
+def test_it_asks_for_the_photos():
+    told = subprocess.run(["bash", RECIPE], capture_output=True, text=True)
+    assert told.returncode and "usage: bash training/recipe.sh DIR" in told.stderr

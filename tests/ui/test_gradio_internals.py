@@ -1,0 +1,96 @@
+"""A name that gradio renames ends the program at its start, with gradio's version and the name."""
+
+import re
+from types import ModuleType, SimpleNamespace
+
+import anyio
+import gradio as gr
+import pytest
+from gradio import processing_utils, queueing, routes, utils
+
+from ui import gradio_internals
+
+
+def is_defined_by(owner, name):
+    """Whether it is gone once it is deleted there: no base class has it too."""
+    return not any(hasattr(base, name) for base in getattr(owner, "__mro__", ())[1:])
+
+
+NAMES = [
+    (owner, name)
+    for owner, name in gradio_internals.list_internal_names()
+    if isinstance(owner, ModuleType | type) and is_defined_by(owner, name)
+]
+PATCHED = [
+    (processing_utils, "async_ssrf_protected_download"),
+    (queueing, "traceback"),
+    (routes, "traceback"),
+    (queueing, "error_payload"),
+    (utils, "error_payload"),
+]
+
+
+def test_all_names_are_there():
+    gradio_internals.check_internal_names()
+
+
+@pytest.mark.parametrize("owner, name", NAMES, ids=lambda x: getattr(x, "__name__", x))
+def test_a_name_that_is_gone_is_a_clear_error(monkeypatch, owner, name):
+    monkeypatch.delattr(owner, name)
+    expected = rf"gradio {re.escape(gr.__version__)} has no \S*{owner.__name__}\.{name}, "
+    with pytest.raises(RuntimeError, match=expected):
+        gradio_internals.install(download=None)
+
+
+def test_an_attribute_that_is_gone_is_a_clear_error(monkeypatch):
+    def init(self, *args):
+        self._id, self.session_hash = "id", "session"
+
+    monkeypatch.setattr(queueing.Event, "__init__", init)
+    with pytest.raises(RuntimeError, match=r"has no Event\.alive, which the page relies on"):
+        gradio_internals.check_internal_names()
+
+
+def test_addresses_are_fetched_by_our_download(monkeypatch, tmp_path):
+    """By gradio's own way for values with addresses, so that a limit is never left out."""
+    fetched = []
+
+    async def download(address, folder):
+        fetched.append(address)
+        path = tmp_path / "photo"
+        path.write_bytes(b"x")
+        return str(path)
+
+    for module, name in PATCHED:
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
+    gradio_internals.install(download)
+    file = {"path": "https://example.com/x.png", "meta": {"_type": "gradio.FileData"}}
+    with gr.Blocks():
+        component = gr.Image()
+
+    async def read():
+        return await processing_utils.async_move_files_to_cache(
+            file, component, check_in_upload_folder=True
+        )
+
+    moved = anyio.run(read)
+    assert fetched == ["https://example.com/x.png"] and moved["path"] == str(tmp_path / "photo")
+
+
+def test_a_request_that_is_not_queued_has_no_visitor():
+    assert gradio_internals.get_queued_request() is None
+
+
+def test_a_request_is_abandoned_once_the_queue_has_lost_it():
+    event = SimpleNamespace(_id="a", alive=True, session_hash="s")
+    queue = SimpleNamespace(
+        event_ids_to_events={"a": event}, pending_event_ids_session={"s": {"a"}}
+    )
+    request = gradio_internals.QueuedRequest(queue, "a")
+    assert not request.is_abandoned
+    event.alive = False
+    assert request.is_abandoned
+    event.alive, queue.pending_event_ids_session = True, {}
+    assert request.is_abandoned
+    queue.event_ids_to_events = {}
+    assert request.is_abandoned

@@ -1,0 +1,200 @@
+"""What a lens displays: plain data for `lens.js`, made of what a model gave."""
+
+import base64
+import math
+import time
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+from PIL import Image
+
+from model import Caption, Explanation
+from model.explain.alternatives import Alternative
+from model.explain.explanation import alike_maps_note
+from model.explain.methods import METHODS, compute_image_share
+from model.search.caption import CaptionWord
+from ui.uploads.photos import fit_for_display, to_data_url
+
+
+class EmptyValue(TypedDict):
+    """Nothing yet, and what to do about it."""
+
+    state: Literal["empty"]
+    prompt: str
+
+
+class WrittenWord(TypedDict):
+    text: str
+    probability: float
+
+
+class _Writing(TypedDict):
+    state: Literal["writing"]
+    words: list[WrittenWord]
+
+
+class WritingValue(_Writing, total=False):
+    """A caption that is still being written; the photo comes with the first value."""
+
+    photo: str  # a data URL
+
+
+class ExplainedWord(WrittenWord):
+    fact: str  # a sentence: how much the word needs the photo
+    alternatives: list[WrittenWord]  # best first; an empty text stands for the caption's end
+
+
+class MapsValue(TypedDict):
+    """The maps of all words, 8 bits a patch, each map's own peak at 255."""
+
+    rows: int
+    cols: int
+    peaks: list[float]  # one a word
+    data: str  # base64 of words × rows × cols bytes
+
+
+class SettingsValue(TypedDict):
+    """How the maps were made, and what else there is to choose from."""
+
+    methods: dict[str, str]  # each with its description
+    method: str
+    layers: int  # how many; 0 if the method has none
+    layer: int | None  # None: all of them
+    heads: int
+    head: int | None
+
+
+class RankedCaption(TypedDict):
+    text: str
+    likelihood: str
+
+
+class _Explained(TypedDict):
+    state: Literal["done"]
+    id: float  # two answers that are alike are still two
+    model: str
+    words: list[ExplainedWord]
+    maps: MapsValue
+    summary: str
+    doubt: str
+    continues: bool  # whether a caption can go on from an alternative
+    settings: SettingsValue
+    first_word: int  # the index of the one to begin with
+
+
+class ExplainedValue(_Explained, total=False):
+    """A caption, or any sentence, with its maps. The page has the photo since `WritingValue`.
+
+    Without `captions` and `hint` the lens keeps those that it has.
+    """
+
+    captions: list[RankedCaption]  # of the photo, best first
+    hint: str
+
+
+def make_empty_value(prompt: str) -> EmptyValue:
+    """A lens without a caption."""
+    return {"state": "empty", "prompt": prompt}
+
+
+def make_writing_value(
+    words: Sequence[CaptionWord], photo: Image.Image | None = None
+) -> WritingValue:
+    """The words so far; the photo with the first value alone."""
+    value: WritingValue = {
+        "state": "writing",
+        "words": [{"text": word.text, "probability": word.probability} for word in words],
+    }
+    if photo is not None:
+        value["photo"] = to_data_url(fit_for_display(photo))
+    return value
+
+
+def make_explained_value(
+    explanation: Explanation,
+    alternatives: Sequence[Sequence[Alternative]],
+    *,
+    model: str,
+    method: str,
+    layer: int | None,
+    head: int | None,
+    continues: bool,
+) -> ExplainedValue:
+    """The words of an explanation with the maps of one method.
+
+    alternatives: for each word, best first.
+    model: the captioner's name.
+    layer, head: those whose maps are shown; all if None.
+
+    Raises OptionError for a layer or head that there is not.
+    """
+    maps = np.stack(explanation.heatmaps(method, layer=layer, head=head))
+    peaks = maps.max(axis=(1, 2))
+    scaled = np.uint8(np.rint(255 * maps / np.maximum(peaks, 1e-12)[:, None, None]))
+    layers, heads = (
+        explanation.attention.weights.shape[:2] if METHODS[method].has_layers else (0, 0)
+    )
+    return {
+        "state": "done",
+        "id": time.monotonic(),
+        "model": model,
+        "words": [
+            {
+                "text": word.text,
+                "probability": word.probability,
+                "fact": _describe_word(explanation, i),
+                "alternatives": [
+                    {"text": other.text, "probability": other.probability}
+                    for other in alternatives[i]
+                ],
+            }
+            for i, word in enumerate(explanation.words)
+        ],
+        "maps": {
+            "rows": maps.shape[1],
+            "cols": maps.shape[2],
+            "peaks": peaks.tolist(),
+            "data": base64.b64encode(scaled.tobytes()).decode(),
+        },
+        "summary": f"All of it: {describe_likelihood(explanation.caption)} (log-probability "
+        f"{explanation.log_probability:.1f}).",
+        "doubt": alike_maps_note(list(maps)) or "",
+        "continues": continues,
+        "settings": {
+            "methods": {method.name: method.description for method in METHODS.values()},
+            "method": method,
+            "layers": layers,
+            "layer": layer,
+            "heads": heads,
+            "head": head,
+        },
+        # the word that owes the photo most
+        "first_word": int(np.argmax(explanation.gains)),
+    }
+
+
+def rank_captions(captions: Sequence[Caption]) -> list[RankedCaption]:
+    """Several captions of a photo, as the lens lists them."""
+    return [{"text": c.text, "likelihood": describe_likelihood(c)} for c in captions]
+
+
+def describe_likelihood(caption: Caption) -> str:
+    """How likely a sentence is, so that long and short ones compare: the mean over its tokens."""
+    return f"{math.exp(caption.log_probability / len(caption.tokens)):.0%} a token"
+
+
+def _describe_word(explanation: Explanation, index: int) -> str:
+    """How much a word needs the photo, and how much of it it looked at."""
+    word = explanation.words[index]
+    share = compute_image_share(explanation.attention, (word.start, word.stop))
+    factor = math.exp(min(explanation.gains[index], math.log(1000)))
+    need = explanation.photo_independent_note(index)
+    need = need or f"The photo makes it {_describe_factor(factor)} likelier."
+    return f"{need} {share:.0%} of its attention fell on the photo."
+
+
+def _describe_factor(factor: float) -> str:
+    if factor >= 999:
+        return "a thousand times"
+    return f"{factor:.0f} times" if factor >= 9.95 else f"{factor:.1f} times"

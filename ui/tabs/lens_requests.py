@@ -1,0 +1,155 @@
+"""What a lens asks for: other maps or another text of its photo, a figure, the data."""
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.events import Dependency
+from PIL import Image
+
+from model import Caption, Captioner
+from model.errors import OptionError
+from model.explain.methods import DEFAULT_METHOD, get_method
+from model.network.network import EncodedPhoto
+from model.output.figures import draw_contact_sheet, save_figure
+from model.output.records import make_explanation_record
+from ui.gradio_internals import read_event_data
+from ui.lens import make_failure_script
+from ui.lens.values import ExplainedValue, make_explained_value
+from ui.serving.cancellation import check_still_waiting
+from ui.serving.captioners import Captioners
+from ui.serving.request_checks import check_text
+from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.uploads.photos import require_photo
+
+DOWNLOAD_SCRIPT = """(file) => {
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.name;
+  link.click();
+}"""
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Which maps are shown: all layers or heads where there is no number."""
+
+    method: str = DEFAULT_METHOD
+    layer: int | None = None
+    head: int | None = None
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> "MapSettings":
+        """The settings that a page sent, which may be anything. Raises OptionError."""
+        method = get_method(str(values.get("method") or DEFAULT_METHOD))
+        numbers = {}
+        for name in ("layer", "head"):
+            number = values.get(name)
+            if number is not None and type(number) is not int:  # True is an int too
+                raise OptionError(f"{name} must be a whole number, not {number!r}")
+            numbers[name] = number if method.has_layers else None
+        return cls(method.name, **numbers)
+
+
+def read_lens_event(event: gr.EventData) -> dict[str, Any]:
+    """What a lens sent with its event; nothing, if it is no such event. Raises gr.Error."""
+    data = read_event_data(event)
+    values = data if isinstance(data, dict) else {}
+    for name, value in values.items():
+        check_text(name, str(value))
+    return values
+
+
+def explain_for_lens(
+    captioner: Captioner,
+    photo: Image.Image | EncodedPhoto,
+    caption: Caption | str,
+    settings: MapSettings = MapSettings(),  # noqa: B008 (frozen)
+    *,
+    continues: bool = False,
+) -> ExplainedValue:
+    """Explain a caption, or any sentence, and make the lens's value of it.
+
+    continues: whether an alternative may be chosen, and the caption goes on from it.
+
+    Raises OptionError as `Captioner.explain` and `Explanation.heatmap` do.
+    """
+    encoded = captioner.encode([photo])[0]
+    explanation = captioner.explain(
+        encoded, caption, methods=[settings.method], on_step=check_still_waiting
+    )
+    return make_explained_value(
+        explanation,
+        captioner.alternatives(encoded, caption),
+        model=captioner.name,
+        method=settings.method,
+        layer=settings.layer,
+        head=settings.head,
+        continues=continues,
+    )
+
+
+def make_download(
+    captioner: Captioner, photo: Image.Image, text: str, values: dict[str, Any]
+) -> dict[str, str]:
+    """The figure (PNG) or the data (JSON) of what the lens shows, as a file's name and address.
+
+    The address holds the file itself: nothing of a visitor's is left on the server.
+
+    values: as the lens sent them; "kind" is "png" or "json", "shared" puts all maps on one scale.
+    """
+    settings = MapSettings.parse(values)
+    explanation = captioner.explain(
+        photo, text, methods=[settings.method], on_step=check_still_waiting
+    )
+    maps = explanation.heatmaps(settings.method, layer=settings.layer, head=settings.head)
+    about = {
+        "text": explanation.text,
+        "method": settings.method,
+        "layer": settings.layer,
+        "head": settings.head,
+        "checkpoint": captioner.name,
+    }
+    if values.get("kind") == "json":
+        record = make_explanation_record(explanation, maps, about)
+        content, name = json.dumps(record, ensure_ascii=False).encode(), "captionlens.json"
+    else:
+        about["scale"] = "shared" if values.get("shared") else "word"
+        buffer = io.BytesIO()
+        save_figure(draw_contact_sheet(photo, explanation, maps, about), buffer, about)
+        content, name = buffer.getvalue(), "captionlens.png"
+    encoded = base64.b64encode(content).decode()
+    return {"name": name, "url": f"data:application/octet-stream;base64,{encoded}"}
+
+
+def connect_lens(
+    lens: gr.HTML, photo: gr.Image, model: gr.Dropdown, captioners: Captioners, *, continues: bool
+) -> Dependency:
+    """Answer what a lens asks about its photo; returns the event that may replace its maps."""
+
+    @request_handler(captioners)
+    def explain_text(picture: Image.Image | None, name: str | None, event: gr.EventData):
+        values = read_lens_event(event)
+        captioner = captioners.get(values.get("model") or name)
+        text, settings = str(values.get("text") or ""), MapSettings.parse(values)
+        return explain_for_lens(
+            captioner, require_photo(picture), text, settings, continues=continues
+        )
+
+    @request_handler(captioners)
+    def save_maps(picture: Image.Image | None, name: str | None, event: gr.EventData):
+        values = read_lens_event(event)
+        captioner = captioners.get(values.get("model") or name)
+        text = str(values.get("text") or "")
+        return make_download(captioner, require_photo(picture), text, values)
+
+    file = gr.JSON(visible=False)
+    explaining = lens.explain(explain_text, [photo, model], [lens], **PAGE_EVENT, **MODEL_EVENT)
+    saving = lens.save(save_maps, [photo, model], [file], **PAGE_EVENT, **MODEL_EVENT)
+    saving.success(None, [file], None, js=DOWNLOAD_SCRIPT, api_visibility="private")
+    for event in (explaining, saving):
+        event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
+    return explaining
