@@ -11,10 +11,10 @@ run: $(VENV)/.app-installed ## install what the app needs and start it
 	$(BIN)/python app.py
 
 test: $(VENV)/.dev-installed ## run the tests (ARGS="-k images" gives pytest options)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 quick: $(VENV)/.dev-installed ## run the tests that take no browser, no training and no time
-	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -m "not slow and not browser" $(ARGS)
 
 lint: $(VENV)/.dev-installed ## check the style and the types
 	$(BIN)/ruff check .
