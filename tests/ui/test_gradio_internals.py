@@ -1,6 +1,7 @@
 """A name that gradio renames ends the program at its start, with gradio's version and the name."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
 import anyio
@@ -73,7 +74,8 @@ def test_addresses_are_fetched_by_our_download(monkeypatch, tmp_path):
             file, component, check_in_upload_folder=True
         )
 
-    moved = anyio.run(read)
+    with ThreadPoolExecutor(1) as pool:  # Playwright's own loop may be running in this thread
+        moved = pool.submit(anyio.run, read).result()
     assert fetched == ["https://example.com/x.png"] and moved["path"] == str(tmp_path / "photo")
 
 

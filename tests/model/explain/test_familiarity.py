@@ -89,7 +89,7 @@ def test_the_command_tells_strange_photos_from_the_photos_of_a_folder(
     (flickr / "Flickr_8k.devImages.txt").write_text("\n".join(names[40:]))
     assert load(start).familiarity is None
     assert main(["--data", str(flickr), "--checkpoint", str(start)]) == 0
-    assert "1 of 20 dev photos lie farther than" in capsys.readouterr().out
+    assert "1 of 20 dev photos are farther than" in capsys.readouterr().out
     captioner = load(start)
     like, noise = draw_photo(60, 60, (90, 90, 200)), np.random.default_rng(1)
     strange = noise.integers(0, 256, (60, 60, 3), dtype=np.uint8)
