@@ -19,9 +19,6 @@ def main(arguments: list[str] | None = None) -> int:
     for name, command in COMMANDS.items():
         command.add_arguments(subparsers.add_parser(name, help=command.HELP))
     settings = parser.parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that is not text must not stop the rest
-            stream.reconfigure(errors="backslashreplace")
     status = COMMANDS[settings.command].run(settings)
     sys.stdout.flush()  # here, where a reader that has left is no surprise
     return status

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -200,7 +201,10 @@ def _list_images(images: Iterable[Photo]) -> list[Photo]:
     is_one = isinstance(
         images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image | EncodedPhoto
     )
-    is_one = is_one or hasattr(images, "read") or getattr(images, "ndim", 4) < 4
+    is_numbers = isinstance(images, Tensor) or (
+        isinstance(images, np.ndarray) and images.dtype.kind in "buif"
+    )
+    is_one = is_one or hasattr(images, "read") or (is_numbers and images.ndim < 4)
     if is_one or not isinstance(images, Iterable | Tensor):
         raise OptionError(
             f"a list of images is due here, not {type(images).__name__}; give [image], or use "

@@ -37,6 +37,9 @@ def report_errors(main: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def run(arguments: list[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a name that is not text must not stop the rest
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(arguments)
         except BrokenPipeError:

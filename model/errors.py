@@ -1,7 +1,7 @@
 """Every error that a user may see; its message is one line that says what to do.
 
-The commands and the page tell these, and OSErrors, as the user's to mend. Any other exception is a
-fault of the program, and keeps its trace.
+The commands and the page tell these as the user's to mend, the commands OSErrors too. Any other
+exception is a fault of the program, and keeps its trace.
 """
 
 

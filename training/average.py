@@ -5,6 +5,7 @@ often better than each (Wortsman et al. 2022, "Model soups"). Captioning costs n
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -77,8 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     shares = settings.shares or [1.0] * len(settings.checkpoints)
     if len(shares) != len(settings.checkpoints):
         raise OptionError(f"{len(shares)} shares for {len(settings.checkpoints)} checkpoints")
-    if min(shares) < 0 or sum(shares) <= 0:
-        raise OptionError("shares must be 0 or more, and not all 0")
+    if not all(map(math.isfinite, shares)) or min(shares) < 0 or sum(shares) <= 0:
+        raise OptionError("shares must be finite, 0 or more, and not all 0")
     check_output_folder(settings.output)
     captioners = [load(name) for name in settings.checkpoints]
     average_captioners(captioners, shares).save_pretrained(Path(settings.output))

@@ -13,6 +13,7 @@ from pathlib import Path
 from model import load
 from model.captioner import default_device
 from model.error_reporting import report_errors
+from model.errors import OptionError
 from model.output_path import check_output_file
 from training.data import read_split
 from training.evaluation.captioning import evaluate_network
@@ -68,6 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
         if (value := getattr(settings, name)) is not None
     }
     items = read_split(settings.data, settings.split, settings.format)
+    if settings.limit < 0:
+        raise OptionError(f"--limit must be 0 or above, not {settings.limit}")
     items = items[: settings.limit or None]
     captioner = load(settings.checkpoint).to(default_device())
     result = {
@@ -80,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     print_scores(result)
     if settings.output:
         text = json.dumps(result, indent=2, ensure_ascii=False)
-        Path(settings.output).write_text(text + "\n", encoding="utf-8")
+        Path(settings.output).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
     return 0
 
 

@@ -53,7 +53,7 @@ class Limit(NamedTuple):
 
 COUNT = Limit(int, lambda value: value >= 1, "must be at least 1")
 SAMPLE_COUNT = Limit(int, lambda value: value == 0 or value >= 2, "must be 0 or at least 2")
-WHOLE_NUMBER = Limit(int, lambda value: True, "")
+SEED = Limit(int, lambda value: 0 <= value < 2**32, "must be from 0 to 4294967295")
 POSITIVE = Limit(float, lambda value: 0 < value < float("inf"), "must be above 0")
 NOT_NEGATIVE = Limit(float, lambda value: 0 <= value < float("inf"), "must be 0 or above")
 FRACTION = Limit(float, lambda value: 0 <= value < 1, "must be from 0 to below 1")
@@ -219,7 +219,7 @@ class TrainingSettings:
         RUN_GROUP, "folder for image features and the photos of a hub dataset", CACHE
     )
     fp32: bool = _setting(RUN_GROUP, "train in full precision instead of bfloat16", False)
-    seed: int = _setting(RUN_GROUP, "seed of weights, order and dropout", 0, WHOLE_NUMBER)
+    seed: int = _setting(RUN_GROUP, "seed of weights, order and dropout", 0, SEED)
 
     def __post_init__(self):
         self._check_values()

@@ -15,6 +15,7 @@ from model.checkpoint.problems import blame_file, check_fit
 from model.errors import CheckpointError, OptionError
 from model.explain.familiarity import FAMILIARITY, Familiarity
 from model.network.config import CaptionerConfig
+from model.network.encoder import check_encoder
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer
 from model.search.generation import choose_options
@@ -28,6 +29,9 @@ def read_network(folder: Path) -> Network:
     """
     check_settings(folder)
     config = CaptionerConfig.load(folder)
+    check_encoder(config.encoder["model_type"])
+    if "hidden_size" not in config.encoder:
+        raise CheckpointError(f"{folder / 'config.json'}: encoder has no hidden_size")
     tokenizer = CaptionTokenizer.load(folder)
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(

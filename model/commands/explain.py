@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,8 @@ def run(settings: argparse.Namespace) -> int:
     selection = {"layer": settings.layer, "head": settings.head, "mask_sinks": settings.mask_sinks}
     maps = explanation.heatmaps(settings.method, **selection)
     description = {
-        "image": settings.image,
+        # a name that is not text would be none in the file either
+        "image": os.fsencode(settings.image).decode(errors="backslashreplace"),
         "text": explanation.text,
         "method": settings.method,
         **selection,
@@ -89,7 +91,8 @@ def run(settings: argparse.Namespace) -> int:
         _save_arrays(explanation, maps, output)
     else:
         record = make_explanation_record(explanation, maps, description)
-        output.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(record, ensure_ascii=False) + "\n"
+        output.write_text(text, encoding="utf-8", errors="backslashreplace")
     print(f"{explanation.text}\n{len(maps)} maps in {output}")
     for doubt in explanation.doubts(maps):
         print(doubt)

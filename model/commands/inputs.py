@@ -32,7 +32,7 @@ def add_pickle_option(parser: argparse.ArgumentParser) -> None:
 
 def load_captioner(name: str | None, allow_pickle: bool) -> Captioner:
     """The captioner of this name, or the shipped one, on a GPU where there is one."""
-    return load(name or SHIPPED, allow_pickle=allow_pickle).to(default_device())
+    return load(SHIPPED if name is None else name, allow_pickle=allow_pickle).to(default_device())
 
 
 def read_photos(

@@ -1,6 +1,7 @@
 """What a captioner is made of: small, checked, and kept as `config.json` beside the weights."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ class CaptionerConfig:
             self.encoder.get("model_type"), str
         ):
             raise OptionError("encoder must be a configuration with a model_type")
-        numbers["encoder.hidden_size"] = self.encoder.get("hidden_size", 1)
+        if "hidden_size" in self.encoder:
+            numbers["encoder.hidden_size"] = self.encoder["hidden_size"]
         if not isinstance(self.image_size, list | tuple) or len(self.image_size) != 2:
             raise OptionError(f"image_size must be height and width, not {self.image_size!r}")
         height, width = self.image_size
@@ -54,8 +56,9 @@ class CaptionerConfig:
             if type(value) is not int or value < 1:
                 raise OptionError(f"{name} must be a whole number from 1, not {value!r}")
         for name in ("mlp_ratio", "dropout"):
-            if not isinstance(getattr(self, name), int | float):
-                raise OptionError(f"{name} must be a number, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise OptionError(f"{name} must be a finite number, not {value!r}")
         if self.width % self.num_heads:
             raise OptionError(f"width {self.width} is not a multiple of num_heads {self.num_heads}")
         if not isinstance(self.decoding, dict):

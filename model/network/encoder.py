@@ -73,6 +73,8 @@ class ImageEncoder(nn.Module):
         check_encoder(config.model_type)
         height, width = image_size
         patch, image_size = config.patch_size, (height, width)
+        if type(patch) is not int or patch < 1:
+            raise CheckpointError(f"patch_size must be a whole number from 1, not {patch!r}")
         if config.model_type == "swin":  # each later stage joins 2 × 2 patches
             patch *= 2 ** (len(config.depths) - 1)
         if any(side % patch or side < patch for side in image_size):

@@ -126,6 +126,10 @@ class CaptionTokenizer:
             raise OptionError(f"a text is due, not {type(text).__name__}")
         if len(text) > MAX_CHARACTERS:
             raise OptionError(f"a text of more than {MAX_CHARACTERS:,} characters")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # bytes of another encoding on the command line
+            raise OptionError("a text with characters that are not UTF-8") from error
         tokens: list[int] = []
         words: list[Word] = []
         for word in _attach_punctuation(" ".join(text.split())).split():

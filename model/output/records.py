@@ -100,7 +100,7 @@ def count_captions(path: Path, format: str) -> Counter[str]:
                 raise ValueError("another heading")
             records = [dict(zip(columns, row, strict=True)) for row in rows]
         return Counter(photo_key(r["image"]) for r in records if not r.get("error"))
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise OptionError(
             f"{path}: not captions as {format}, so --resume cannot add to it; give another --output"
         ) from error

@@ -7,6 +7,7 @@ the caption as it grows; the last value is the result.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -36,7 +37,9 @@ def choose_options(config: CaptionerConfig, **values: Any) -> DecodingOptions:
     if "num_beams" not in values and not values.get("sample"):
         # asking for more captions than the usual beams widens the search
         usual = merged.get("num_beams", DecodingOptions.num_beams)
-        merged["num_beams"] = max(usual, merged.get("num_captions", 1))
+        num_captions = merged.get("num_captions", 1)
+        if isinstance(usual, Integral) and isinstance(num_captions, Integral):
+            merged["num_beams"] = max(usual, num_captions)
     return DecodingOptions.create(**merged)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from model.errors import OptionError
 
+MAX_BEAMS = 1_000  # more would take all memory
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecodingOptions:
@@ -54,6 +56,8 @@ class DecodingOptions:
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < lowest:
                 raise OptionError(f"{name} must be a whole number from {lowest}, not {value!r}")
+            if name == "num_beams" and value > MAX_BEAMS:
+                raise OptionError(f"{name} must be at most {MAX_BEAMS:,}, not {value!r}")
             object.__setattr__(self, name, int(value))  # NumPy's too
         for name in ("temperature", "top_p"):
             if not isinstance(getattr(self, name), Real):

@@ -12,14 +12,30 @@ from training.data.values import is_missing
 SPLITS = ("train", "dev", "test")
 # By the words in a name. Of several the one that is held out most counts: test-dev is a test split.
 SPLIT_WORDS = {
-    "test": {"test", "testing", "holdout", "heldout", "minitest"},
-    "dev": {"dev", "val", "valid", "validation", "eval", "evaluation", "development", "minival"},
+    "test": {"test", "testing", "holdout", "heldout", "minitest", "testdev"},
+    "dev": {
+        "dev",
+        "val",
+        "valid",
+        "validation",
+        "eval",
+        "evaluation",
+        "development",
+        "minival",
+        "devel",
+        "validate",
+    },
     "train": {"train", "training", "restval", "trainval", "minitrain"},
 }
 # names of the whole of a dataset, which is split no further
 WHOLE = {"all", "full", "whole", "default"}
 # what a folder may be called beside its split, as in "test images"
 NOUNS = {"set", "split", "data", "image", "images", "photo", "photos", "img", "imgs"}
+# written together, as in "testset"
+_ENDING = re.compile(
+    f"({'|'.join(sorted(set().union(*SPLIT_WORDS.values()), key=len, reverse=True))})"
+    "(?:set|data|split)"
+)
 SPLIT_COLUMNS = ("split", "subset", "partition")
 
 
@@ -31,7 +47,8 @@ def find_split(name: str) -> str | None:
 
 def _split_words(name: str) -> set[str]:
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
-    return set(re.findall(r"[^\W\d_]+", re.sub(r"h[eo]ld[-_ ]out", "holdout", name)))
+    words = re.findall(r"[^\W\d_]+", re.sub(r"h[eo]ld[-_ ]out", "holdout", name))
+    return {_ENDING.sub(r"\1", word) for word in words}
 
 
 def find_split_in_folders(name: str) -> str | None:
@@ -91,12 +108,13 @@ def find_split_column(columns: Iterable[str], rows: Iterable[dict[str, Any]]) ->
     present = [by_name[name] for name in SPLIT_COLUMNS if name in by_name]
     if not present or "split" in by_name:
         return present[0] if present else None
-    values: dict[str, set[Any]] = {column: set() for column in present}
+    values: dict[str, set[str]] = {column: set() for column in present}
     for row in rows:
         for column in present:
-            values[column].add(repr(row.get(column)))
-    splits = (c for c in present if all(map(find_split, values[c])))
-    return next(splits, None)
+            if isinstance(row.get(column), str):
+                values[column].add(row[column])
+    # if one value is a split's, the others ought to be: `check_splits` names those that are not
+    return next((c for c in present if any(map(find_split, values[c]))), None)
 
 
 def choose_split(name: str) -> str:

@@ -11,7 +11,8 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model import Captioner
 from model.captioner import default_device
-from model.errors import DataError
+from model.checkpoint.problems import blame_file
+from model.errors import DataError, OptionError
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer, as_sentence
 from model.output_path import check_output_folder
@@ -174,20 +175,22 @@ def create_network(settings: TrainingSettings, train: list[CaptionedImage]) -> N
     """
     sentences = [as_sentence(caption) for item in train for caption in item.captions]
     tokenizer = CaptionTokenizer.train(sentences, settings.vocab_size)
-    try:
-        captioner = Captioner.from_encoder(
-            settings.encoder,
-            tokenizer,
-            (settings.image_size, settings.image_size),
-            width=settings.width,
-            num_layers=settings.layers,
-            num_heads=settings.heads,
-            dropout=settings.dropout,
-        )
-    except OSError as error:
-        raise DataError(
-            f"--encoder {settings.encoder}: neither a folder nor a model that the hub gives out"
-        ) from error
+    with blame_file(Path(settings.encoder)):
+        try:
+            captioner = Captioner.from_encoder(
+                settings.encoder,
+                tokenizer,
+                (settings.image_size, settings.image_size),
+                width=settings.width,
+                num_layers=settings.layers,
+                num_heads=settings.heads,
+                dropout=settings.dropout,
+            )
+        except OSError as error:
+            problem = "neither a folder nor a model that the hub gives out"
+            if Path(settings.encoder).exists():
+                problem = str(error).strip().partition("\n")[0]
+            raise OptionError(f"--encoder {settings.encoder}: {problem}") from error
     return captioner.network
 
 

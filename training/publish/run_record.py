@@ -47,17 +47,23 @@ class RunRecord:
 
 def _read_json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds no settings; it was changed or damaged")
+    return content
 
 
 def _read_log(log: Path) -> Iterator[dict]:
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    for line in text.splitlines():
         try:
-            yield json.loads(line)
+            entry = json.loads(line)
         except ValueError:  # the run was killed while it wrote
             continue
+        if isinstance(entry, dict):
+            yield entry
 
 
 def _read_lineage(folder: Path) -> Iterator[dict]:
@@ -67,6 +73,7 @@ def _read_lineage(folder: Path) -> Iterator[dict]:
         visited.add(folder.resolve())
         settings = _read_json(folder / SETTINGS)
         yield settings
-        if not (checkpoint := settings.get("checkpoint")):
+        checkpoint = settings.get("checkpoint")
+        if not checkpoint or not isinstance(checkpoint, str):
             return
         folder = Path(checkpoint).parent

@@ -131,6 +131,11 @@ def edit_encoder(**changes):
         (edit_config(vocab_size=5), "the tokenizer has"),
         (edit_config(width=33), "num_heads"),
         (edit_config(width="wide"), "config.json"),
+        (edit_config(mlp_ratio=float("inf")), "mlp_ratio must be a finite number"),
+        (edit_config(decoding={"num_beams": "x"}), "num_beams must be a whole number"),
+        (edit_encoder(patch_size=0), "patch_size must be a whole number from 1"),
+        (edit_config(encoder={"model_type": "dinov2"}), "encoder has no hidden_size"),
+        (edit_encoder(hidden_size=None), "encoder.hidden_size must be a whole number"),
         (edit_config(decoding={"beams": 2}), "unknown option 'beams'"),
         # sizes that no memory has: nothing of them is made
         (edit_config(width=2**20), "wrong shape: decoder"),

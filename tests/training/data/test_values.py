@@ -121,3 +121,14 @@ def test_the_column_of_splits():
     assert find_split_column(["image", "subset"], rows) is None  # it says something else
     assert find_split_column(["image", "Split"], [{"Split": "fold1"}]) == "Split"
     assert find_split_column(["image"], rows) is None
+
+
+@pytest.mark.parametrize("other", [None, "", float("nan"), "unlabelled"])
+def test_one_odd_value_does_not_make_a_split_column_unseen(other):
+    rows = [{"partition": "train"}, {"partition": "test"}, {"partition": other}]
+    assert find_split_column(["image", "partition"], rows) == "partition"
+
+
+@pytest.mark.parametrize("name, split", [("testset", "test"), ("valset", "dev"), ("devel", "dev")])
+def test_names_written_together(name, split):
+    assert name_split(name) == find_split_in_folders(f"{name}/a.jpg") == split

@@ -15,7 +15,12 @@ from model.files import LFS_POINTER, is_lfs_pointer_file
 from training.data.formats import imagefolder
 from training.data.photos import ListedPhoto
 from training.data.splits import find_split, find_split_column
-from training.data.values import find_caption_columns, find_photo_column, read_captions
+from training.data.values import (
+    find_caption_columns,
+    find_photo_column,
+    is_missing,
+    read_captions,
+)
 
 LOOKS_FOR = "a dataset of the hub"
 
@@ -119,11 +124,12 @@ def _write(rows: Any, split: str, folder: Path, data: str | Path) -> Iterator[di
     if isinstance(rows.features[photo], datasets.Image):
         rows = rows.cast_column(photo, datasets.Image(decode=False))
     for number, row in enumerate(tqdm(rows, f"writing photos {split}".strip())):
-        row_split = (row[split_column] if split_column else None) or split or None
+        row_split = row[split_column] if split_column else None
+        row_split = split or None if is_missing(row_split) else row_split
         content, path = _read_photo(row[photo], Path(data))
         name = f"row {number}" if path is None else path.as_posix()
         if content is not None:
-            name = _write_photo(content, path, folder, row_split or "")
+            name = _write_photo(content, path, folder, str(row_split or ""))
         where = f"{data}, row {number}"
         captions = [c for column in caption_columns for c in read_captions(row[column], where)]
         yield {"file_name": name, "text": captions, "split": row_split}

@@ -15,6 +15,7 @@ from training.data.values import (
     PHOTO_COLUMNS,
     find_caption_columns,
     find_photo_column,
+    is_missing,
     read_captions,
 )
 
@@ -71,7 +72,8 @@ def read(folder: Path) -> Iterator[ListedPhoto]:
         photos = find_photo_folder(folder, names)
         for name, (where, record) in zip(names, records, strict=True):
             captions = [c for n in caption_columns for c in read_captions(record.get(n), where)]
-            split = (record.get(split_column) if split_column else None) or find_split(file.stem)
+            split = record.get(split_column) if split_column else None
+            split = find_split(file.stem) if is_missing(split) else split
             yield ListedPhoto(name_photo(photos / name, folder), photos / name, captions, split)
 
 
