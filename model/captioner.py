@@ -201,10 +201,11 @@ def _list_images(images: Iterable[Photo]) -> list[Photo]:
     is_one = isinstance(
         images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image | EncodedPhoto
     )
-    is_numbers = isinstance(images, Tensor) or (
-        isinstance(images, np.ndarray) and images.dtype.kind in "buif"
-    )
-    is_one = is_one or hasattr(images, "read") or (is_numbers and images.ndim < 4)
+    is_one = is_one or hasattr(images, "read")
+    if isinstance(images, Tensor) or (isinstance(images, np.ndarray) and images.dtype != object):
+        is_one = (
+            images.ndim < 4 and getattr(images.dtype, "kind", "f") != "U"
+        )  # U: an array of paths
     if is_one or not isinstance(images, Iterable | Tensor):
         raise OptionError(
             f"a list of images is due here, not {type(images).__name__}; give [image], or use "

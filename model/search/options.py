@@ -56,7 +56,7 @@ class DecodingOptions:
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < lowest:
                 raise OptionError(f"{name} must be a whole number from {lowest}, not {value!r}")
-            if name == "num_beams" and value > MAX_BEAMS:
+            if name == "num_beams" and int(value) > MAX_BEAMS:
                 raise OptionError(f"{name} must be at most {MAX_BEAMS:,}, not {value!r}")
             object.__setattr__(self, name, int(value))  # NumPy's too
         for name in ("temperature", "top_p"):

@@ -294,6 +294,13 @@ def test_one_image_where_several_are_due(captioner, images):
             method(images)
 
 
+def test_an_array_of_paths_is_a_list_of_images(captioner, tmp_path):
+    paths = [str(tmp_path / f"{n}.png") for n in range(2)]
+    for n, path in enumerate(paths):
+        draw_photo(colour=(90 * n, 0, 50)).save(path)
+    assert captioner.captions(np.array(paths)) == captioner.captions(paths)
+
+
 @pytest.mark.parametrize(
     "use, message",
     [
