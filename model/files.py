@@ -46,10 +46,10 @@ def _walk(
     identity = (status.st_dev, status.st_ino)
     if identity in parents:
         return
-    yield folder, sorted(name for name, found in is_folder.items() if not found)
+    yield folder, sorted(name for name, is_below in is_folder.items() if not is_below)
     if depth == 0:
         return
-    for name in sorted(name for name, found in is_folder.items() if found):
+    for name in sorted(name for name, is_below in is_folder.items() if is_below):
         below = None if depth is None else depth - 1
         yield from _walk(folder / name, below, on_error, (*parents, identity))
 
@@ -62,9 +62,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def walk_files(folder: str | Path, on_error: Callable[[OSError], None] = _raise) -> Iterator[Path]:
     """The files below a folder, links that lead nowhere included; no pipes or devices. For the
     rest see `walk_folders`."""
-    for place, names in walk_folders(folder, on_error=on_error):
+    for below, names in walk_folders(folder, on_error=on_error):
         for name in names:
-            path = place / name
+            path = below / name
             if path.is_file() or not path.exists():
                 yield path
 

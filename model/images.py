@@ -24,35 +24,37 @@ from model.files import LFS_POINTER, is_lfs_pointer, suggest_similar, walk_files
 MAX_PIXELS = 100_000_000
 MAX_PIXELS_SLOW = 4_000_000  # in formats that Pillow decodes in Python
 # and in formats that take several times the memory of their pixels
-HUNGRY = {"JPEG2000": 25_000_000, "WEBP": 50_000_000, "AVIF": 50_000_000}
+MAX_PIXELS_BY_FORMAT = {"JPEG2000": 25_000_000, "WEBP": 50_000_000, "AVIF": 50_000_000}
 MAX_SIDE = 65_535  # pixels
 MAX_BYTES = 200 * 2**20
 # More pixels than any encoder or screen here uses. What has at least four times as many is reduced,
 # a JPEG while it is decoded: a third of the time and a fraction of the memory.
-ENOUGH = 1_500_000
+USEFUL_PIXELS = 1_500_000
 # Pillow knows more formats. These run other programs, need one (video, weather maps), or match
 # any bytes (TGA).
-SHUNNED = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "TGA"}
+REFUSED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "TGA"}
 Image.init()
 pillow_heif.register_heif_opener()  # the photos of iPhones
-FORMATS = [name for name in Image.OPEN if name not in SHUNNED]  # a build of Pillow may lack one
+FORMATS = [
+    name for name in Image.OPEN if name not in REFUSED_FORMATS
+]  # a build of Pillow may lack one
 # In folders only what is likely a photo is looked for.
-PHOTOS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"}
-SUFFIXES = {s for s, name in Image.registered_extensions().items() if name in PHOTOS}
-KINDS = "JPEG, PNG, WebP, HEIC, GIF, BMP or TIFF"  # what messages ask for
+PHOTO_FORMATS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"}
+SUFFIXES = {s for s, name in Image.registered_extensions().items() if name in PHOTO_FORMATS}
+FORMAT_NAMES = "JPEG, PNG, WebP, HEIC, GIF, BMP or TIFF"  # what messages ask for
 # What people take for photos: how it begins, and what to do with it.
-OTHERS = {
+ADVICE_BY_START = {
     b"%PDF": "a PDF; save its page as PNG or JPEG",
     b"%!PS": "PostScript, which is a program; save it as PNG or JPEG",
     b"<svg": "an SVG drawing; save it as PNG",
     b"PK\x03\x04": "a zip or a document; take the photos out of it",
     b"\x1aE\xdf\xa3": "a video; save one of its pictures",
 }
-VIDEOS = (b"ftypisom", b"ftypmp42", b"ftypqt  ", b"ftypM4V ")
+VIDEO_SIGNATURES = (b"ftypisom", b"ftypmp42", b"ftypqt  ", b"ftypM4V ")
 
 # tags of a TIFF: how many bits its numbers have, and the largest that there may be
 BITS, MAX_SAMPLE_VALUE = ExifTags.Base.BitsPerSample, 281
-PLANES = "a TIFF of 16 bits with each colour on its own; save it as PNG or JPEG"
+SEPARATE_PLANES = "a TIFF of 16 bits with each colour on its own; save it as PNG or JPEG"
 # How Pillow reads 16 bits a colour, of which it keeps the upper byte, and what reads the lower one.
 OTHER_BYTES = {
     f"{mode};16{order}": f"{mode};16{other}"
@@ -61,7 +63,7 @@ OTHER_BYTES = {
 }
 
 # What undoes each value of EXIF's orientation tag.
-UPRIGHT = {
+TRANSPOSE_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -90,7 +92,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 def load_image(source: ImageSource) -> Image.Image:
     """An upright 8-bit RGB image in sRGB; transparent parts are white, an animation is its first
-    frame, and a very large image comes at a half, a third, ... of its size (see `ENOUGH`).
+    frame, and a very large image comes at a half, a third, ... of its size (see `USEFUL_PIXELS`).
 
     `source` is a path, the bytes of a file, a binary file object, a PIL image, or an array or a
     tensor: (height, width), (height, width, 3), or with the channels first, of floats from 0 to 1
@@ -101,31 +103,37 @@ def load_image(source: ImageSource) -> Image.Image:
     Raises `ImageError` for everything that does not give such an image.
     """
     try:
-        with _opened(source) as image:
+        with _open_source(source) as image:
             # from the header: nothing is decoded yet
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             if max(image.size) > MAX_SIDE:
                 raise ImageError(f"more than {MAX_SIDE:,} pixels long; cut it into parts")
             slow = any(decoder in Image.DECODERS for decoder, *_ in getattr(image, "tile", ()))
-            limit = MAX_PIXELS_SLOW if slow else HUNGRY.get(image.format or "", MAX_PIXELS)
+            limit = (
+                MAX_PIXELS_SLOW
+                if slow
+                else MAX_PIXELS_BY_FORMAT.get(image.format or "", MAX_PIXELS)
+            )
             if image.width * image.height > limit:
                 raise ImageError(
                     f"more than {limit:,} pixels, too many for the format {image.format}; "
                     "save it as PNG or JPEG"
                 )
             if not isinstance(source, Image.Image):  # a caller's own image stays as it is
-                times = _times(image)
+                times = _get_reduction_factor(image)
                 image.draft(None, (image.width // times, image.height // times))
-            return _upright_rgb(image)
+            return _to_upright_rgb(image)
     except ImageError as error:
-        raise _named(source, str(error)) from error
+        raise _make_error(source, str(error)) from error
     except Image.DecompressionBombError as error:
-        raise _named(source, f"more than {MAX_PIXELS:,} pixels; give a smaller copy") from error
+        raise _make_error(
+            source, f"more than {MAX_PIXELS:,} pixels; give a smaller copy"
+        ) from error
     except Exception as error:  # a broken file makes Pillow raise anything, SyntaxError included
         reason = str(error) or type(error).__name__
         problem = f"broken or incomplete ({reason}); save or download it again"
-        raise _named(source, problem) from error
+        raise _make_error(source, problem) from error
 
 
 def find_images(
@@ -145,7 +153,7 @@ def find_images(
     if not os.path.isdir(path):
         if not os.path.lexists(path):
             advice = suggest_similar(path) or "check the path"
-            raise _named(path, f"no such file or folder; {advice}")
+            raise _make_error(path, f"no such file or folder; {advice}")
         return [Path(path)]
     unreadable: list[OSError] = []
     images = [
@@ -155,28 +163,28 @@ def find_images(
     ]
     images += [Path(error.filename) for error in unreadable]
     if not images:
-        raise _named(path, f"a folder without images; give one with {KINDS} files")
+        raise _make_error(path, f"a folder without images; give one with {FORMAT_NAMES} files")
     return sorted(images)
 
 
 @contextmanager
-def _opened(source: ImageSource) -> Iterator[Image.Image]:
+def _open_source(source: ImageSource) -> Iterator[Image.Image]:
     """The source as a PIL image whose pixels need not be decoded yet."""
     if isinstance(source, Image.Image):
         yield source
     elif isinstance(source, torch.Tensor):
         tensor = source.detach().cpu()
         array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-        yield _image_of_array(array, channels_first=True)
+        yield _convert_array(array, channels_first=True)
     elif isinstance(source, np.ndarray):
-        yield _image_of_array(source, channels_first=False)
+        yield _convert_array(source, channels_first=False)
     elif isinstance(source, bytes | bytearray | memoryview):
-        yield _open(io.BytesIO(source))
+        yield _open_file(io.BytesIO(source))
     elif isinstance(source, str | os.PathLike):
         try:
             file = open(source, "rb")
         except (OSError, ValueError) as error:
-            reason = _why_unreadable(source) or getattr(error, "strerror", None) or error
+            reason = _explain_unreadable(source) or getattr(error, "strerror", None) or error
             advice = "give an image file"
             if isinstance(error, FileNotFoundError):
                 is_link = os.path.islink(source)
@@ -184,9 +192,9 @@ def _opened(source: ImageSource) -> Iterator[Image.Image]:
                 advice = "the link leads nowhere" if is_link else similar or advice
             raise ImageError(f"cannot be opened ({reason}); {advice}") from error
         with file:
-            yield _open(file)
+            yield _open_file(file)
     elif hasattr(source, "read"):
-        yield _open(source)
+        yield _open_file(source)
     else:
         raise ImageError(
             f"{type(source).__name__} is not an image; give a path, bytes, a binary file, "
@@ -194,7 +202,7 @@ def _opened(source: ImageSource) -> Iterator[Image.Image]:
         )
 
 
-def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
+def _explain_unreadable(path: str | os.PathLike[str]) -> str | None:
     """Why a folder cannot be read, which opening it as a file does not tell."""
     if os.path.isdir(path):
         try:
@@ -204,7 +212,7 @@ def _why_unreadable(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def _image_of_array(array: np.ndarray, channels_first: bool) -> Image.Image:
+def _convert_array(array: np.ndarray, channels_first: bool) -> Image.Image:
     """An array as an image; `channels_first` decides where the first side and the last could both
     be channels."""
     shape, is_photo = array.shape, array.ndim == 2
@@ -220,10 +228,10 @@ def _image_of_array(array: np.ndarray, channels_first: bool) -> Image.Image:
             f"an array {shape}; give one photo, (height, width, 3), (3, height, width) or "
             "(height, width)"
         )
-    return Image.fromarray(np.ascontiguousarray(_bytes_of_array(array)))
+    return Image.fromarray(np.ascontiguousarray(_convert_to_bytes(array)))
 
 
-def _bytes_of_array(array: np.ndarray) -> np.ndarray:
+def _convert_to_bytes(array: np.ndarray) -> np.ndarray:
     """The values as uint8, if their type and range tell what is white."""
     if array.dtype == np.uint8:
         return array
@@ -236,13 +244,13 @@ def _bytes_of_array(array: np.ndarray) -> np.ndarray:
         if array.dtype.kind == "f" and -0.001 <= lowest and highest <= 1.001:  # False for NaN
             return (array.clip(0, 1) * 255).round().astype(np.uint8)
         if array.dtype.kind != "f" and 0 <= lowest and highest <= 65535:
-            return _to_bytes(array, _white(array))
+            return _to_bytes(array, _choose_white(array))
     raise ImageError(
         f"an array of {array.dtype}{values}; give floats from 0 to 1, or uint8 from 0 to 255"
     )
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open_file(file: BinaryIO) -> Image.Image:
     try:
         file.seek(0)
     except (AttributeError, io.UnsupportedOperation):  # a pipe
@@ -255,51 +263,51 @@ def _open(file: BinaryIO) -> Image.Image:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         file.seek(0)
-        raise ImageError(_what_else(file.read(1000))) from error
+        raise ImageError(_describe_other_file(file.read(1000))) from error
 
 
-def _what_else(head: bytes) -> str:
+def _describe_other_file(head: bytes) -> str:
     """What a file is that is no image, by how it begins, and what to do."""
     if not head:
         return "an empty file; save or download it again"
-    if head[4:12] in VIDEOS:
+    if head[4:12] in VIDEO_SIGNATURES:
         return "a video; save one of its pictures"
     if is_lfs_pointer(head):
         return LFS_POINTER
     text = head.lstrip(b"\xef\xbb\xbf \r\n\t")
     if text.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text:
         text = b"<svg"
-    for begins, problem in OTHERS.items():
+    for begins, problem in ADVICE_BY_START.items():
         if text.startswith(begins):
             return problem
-    return f"not an image that can be opened; give a {KINDS} file"
+    return f"not an image that can be opened; give a {FORMAT_NAMES} file"
 
 
-def _times(image: Image.Image) -> int:
-    """Into how many parts each side may be cut, and `ENOUGH` pixels are left."""
-    return max(1, int((image.width * image.height / ENOUGH) ** 0.5))
+def _get_reduction_factor(image: Image.Image) -> int:
+    """Into how many parts each side may be cut, and `USEFUL_PIXELS` pixels are left."""
+    return max(1, int((image.width * image.height / USEFUL_PIXELS) ** 0.5))
 
 
-def _reduced(image: Image.Image) -> Image.Image:
-    times = _times(image)
+def _reduce(image: Image.Image) -> Image.Image:
+    times = _get_reduction_factor(image)
     return image.reduce(times) if times > 1 else image
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _to_upright_rgb(image: Image.Image) -> Image.Image:
     if 0 in image.size:
         raise ImageError("no pixels in it; give another image")
-    file, raw_mode = getattr(image, "fp", None), _raw_mode(image)
+    file, raw_mode = getattr(image, "fp", None), _get_raw_mode(image)
     bits = getattr(image, "tag_v2", {}).get(BITS, ())
     if image.format == "TIFF" and raw_mode == "R" and 16 in bits:
-        raise ImageError(PLANES)  # Pillow would take them for numbers of 8 bits
+        raise ImageError(SEPARATE_PLANES)  # Pillow would take them for numbers of 8 bits
     image.load()  # TIFF turns itself while it loads, and PNG may have its EXIF at the end
     try:
-        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = TRANSPOSE_BY_ORIENTATION.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken EXIF, which must not cost the user the photo
         turn = None
     beside = dict(image.info)
     if image.mode.startswith(("I", "F")):
-        image = _eight_bit(image)
+        image = _to_eight_bit(image)
         beside.pop("transparency", None)  # a grey of the deep scale
     if isinstance(image, ImageFile.ImageFile) and raw_mode in OTHER_BYTES:
         image = _brighten(image, file, raw_mode)
@@ -308,9 +316,9 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         beside.pop("transparency", None)
     elif image.mode not in ("L", "RGB", "RGBA", "CMYK"):
         image = image.convert("RGB")
-    image = _reduced(image)  # before there are more copies of it
+    image = _reduce(image)  # before there are more copies of it
     image.info = beside  # `reduce` and `convert` forget some of it
-    image = _in_srgb(image)
+    image = _to_srgb(image)
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
@@ -319,35 +327,35 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _in_srgb(image: Image.Image) -> Image.Image:
+def _to_srgb(image: Image.Image) -> Image.Image:
     """Colours of another profile, such as a phone's wide one, as those of a screen; a profile that
     is broken or of another kind than the pixels is ignored, as browsers do."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
         return image
     try:
-        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        source_profile = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         mode = "RGBA" if image.mode == "RGBA" else "RGB"
         srgb = ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, found, srgb, outputMode=mode) or image
+        return ImageCms.profileToProfile(image, source_profile, srgb, outputMode=mode) or image
     except (ImageCms.PyCMSError, OSError):
         return image
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _to_eight_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits or floats as 8 bits, which Pillow's own conversion would clip."""
     if image.mode != "F":
         values = np.asarray(image)
         if values.max() <= 65535:
-            white = _white(values, _declared_white(image))
-            return Image.fromarray(_to_bytes(np.asarray(_reduced(image.convert("I"))), white))
+            white = _choose_white(values, _read_declared_white(image))
+            return Image.fromarray(_to_bytes(np.asarray(_reduce(image.convert("I"))), white))
     # Nothing says what white is in other files: it is their largest value.
-    values = np.nan_to_num(np.asarray(_reduced(image), np.float32))
+    values = np.nan_to_num(np.asarray(_reduce(image), np.float32))
     largest = max(float(values.max()), 1e-6)
     return Image.fromarray((values.clip(0, largest) / largest * 255).round().astype(np.uint8))
 
 
-def _declared_white(image: Image.Image) -> int:
+def _read_declared_white(image: Image.Image) -> int:
     """The largest value that a TIFF's tags allow, where they allow fewer than 16 bits; else 0."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(BITS, (16,))[0]
@@ -356,7 +364,7 @@ def _declared_white(image: Image.Image) -> int:
     return max(largest if 0 < largest <= 65535 else 0, 2**bits - 1 if bits < 16 else 0)
 
 
-def _white(values: np.ndarray, declared: int = 0) -> int:
+def _choose_white(values: np.ndarray, declared: int = 0) -> int:
     """What is white among numbers of up to 16 bits: the largest number of 8, 10, 12, 14 or 16 bits,
     whichever holds them all and what was declared.
 
@@ -374,7 +382,7 @@ def _to_bytes(values: np.ndarray, white: int) -> np.ndarray:
     return (values.clip(0, white) * np.int64(255) / white).round().astype(np.uint8)
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _get_raw_mode(image: Image.Image) -> str:
     """How Pillow will read the pixels of a file that it has opened; "" if they are there."""
     args = image.tile[0].args if isinstance(image, ImageFile.ImageFile) and image.tile else ""
     raw_mode = args[0] if isinstance(args, tuple) and args else args
@@ -389,7 +397,7 @@ def _brighten(image: ImageFile.ImageFile, file: BinaryIO | None, raw_mode: str) 
     if max(highest for _, highest in extrema[:3]) >= 64:
         return image
     if getattr(image, "tag_v2", {}).get(ExifTags.Base.PlanarConfiguration) == 2:
-        raise ImageError(PLANES)
+        raise ImageError(SEPARATE_PLANES)
     source = image.filename if file is None or file.closed else file
     again = Image.open(source, formats=FORMATS)
     again.tile = [
@@ -400,19 +408,21 @@ def _brighten(image: ImageFile.ImageFile, file: BinaryIO | None, raw_mode: str) 
         )
         for tile in again.tile
     ]
-    times = _times(image)  # not the mean of many: the two bytes would no longer belong together
+    times = _get_reduction_factor(
+        image
+    )  # not the mean of many: the two bytes would no longer belong together
     size = (image.width // times, image.height // times)
     upper, lower = (
         np.asarray(i.resize(size, Image.Resampling.NEAREST), np.uint16) for i in (image, again)
     )
     values = upper * np.uint16(256) + lower
     parts = [part for part in (values[..., :3], values[..., 3:]) if part.size]  # colours, alpha
-    declared = _declared_white(again)
-    parts = [_to_bytes(part, _white(part, declared)) for part in parts]
+    declared = _read_declared_white(again)
+    parts = [_to_bytes(part, _choose_white(part, declared)) for part in parts]
     return Image.fromarray(np.concatenate(parts, axis=2))
 
 
-def _named(source: object, problem: str) -> ImageError:
+def _make_error(source: object, problem: str) -> ImageError:
     name: object
     if isinstance(source, str | os.PathLike):
         name = str(source)
@@ -423,7 +433,7 @@ def _named(source: object, problem: str) -> ImageError:
     return ImageError("".join(c if c.isprintable() else "?" for c in text))
 
 
-def fit(photo: Image.Image, side: int) -> Image.Image:
+def fit_photo(photo: Image.Image, side: int) -> Image.Image:
     """The photo with its longer side at `side` pixels; the other keeps at least one."""
     longer = max(photo.size)
     width, height = (max(1, round(length * side / longer)) for length in photo.size)

@@ -10,7 +10,7 @@ from model.errors import OptionError
 
 
 def check_output_file(path: str | Path) -> None:
-    """Raises ValueError, in one line that says what to do, for a file that cannot be written.
+    """Raises OptionError, in one line that says what to do, for a file that cannot be written.
 
     The folder that it is to be in must exist: a mistyped path makes no new folders. A file that is
     there is not changed, and none is left behind.
@@ -32,7 +32,7 @@ def check_output_file(path: str | Path) -> None:
 
 
 def check_output_folder(path: str | Path) -> None:
-    """Raises ValueError, in one line that says what to do, for a folder that cannot be written in.
+    """Raises OptionError, in one line that says what to do, for a folder that cannot be written in.
 
     It need not exist, nor the folders above it: whoever writes makes them. None is left behind.
     """

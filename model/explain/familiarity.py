@@ -50,7 +50,7 @@ class Familiarity:
         """From the pooled features (photos, width) of the training photos, and of others from the
         same source, of which this share is to be above the threshold.
 
-        Raises ValueError when the training photos do not differ.
+        Raises DataError when the training photos do not differ.
         """
         if (train == train[0]).all():
             raise DataError("the training photos are all the same")

@@ -235,7 +235,7 @@ def compute_heatmap(
         layer, head: one or several, counted from 0; the mean over all if not given.
         mask_sinks: set the patches that `find_sinks` finds to 0.
 
-    Raises ValueError for an unknown method, an empty span, a layer or head that is not there, or
+    Raises OptionError for an unknown method, an empty span, a layer or head that is not there, or
     a method that needs more than was recorded.
     """
     entry = get_method(method)

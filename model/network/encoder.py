@@ -179,7 +179,7 @@ class ImageEncoder(nn.Module):
     def with_attention(self, pixel_values: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Features (B, S, width), and each layer's self-attention weights (B, heads, S, S).
 
-        Raises ValueError for Swin, which has no attention from every patch to every patch.
+        Raises OptionError for Swin, which has no attention from every patch to every patch.
         """
         if self.backbone.config.model_type == "swin":
             raise OptionError(

@@ -120,7 +120,7 @@ class CaptionTokenizer:
 
         Words are what stands between spaces, in order; a mark that stands alone (" .") belongs
         to the word before it. Any text can be encoded: what is not in the vocabulary becomes
-        bytes. Raises ValueError for more than 100,000 characters, and for what is no text.
+        bytes. Raises OptionError for more than 100,000 characters, and for what is no text.
         """
         if not isinstance(text, str):
             raise OptionError(f"a text is due, not {type(text).__name__}")

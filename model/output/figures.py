@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from model.explain.explanation import Explanation, alike_maps_note
 from model.explain.methods import METHODS
-from model.images import fit
+from model.images import fit_photo
 from model.output.comparison import ComparedCaption, choose_words
 from model.search.caption import CaptionWord
 
@@ -54,7 +54,7 @@ def draw_contact_sheet(
         each map as bright as the photo, "shared" that of all maps.
     cell_side: pixels of a cell's longer side.
     """
-    photo = fit(photo, cell_side)
+    photo = fit_photo(photo, cell_side)
     peak = max(float(m.max()) for m in maps) if settings.get("scale") == "shared" else None
     cells = [_Cell(photo, "photo")]
     for word, heatmap in zip(explanation.words, maps, strict=True):
@@ -74,7 +74,7 @@ def draw_comparison_sheet(
     settings: for the small print; needs `method`.
     cell_side: pixels of a cell's longer side.
     """
-    photo = fit(photo, cell_side)
+    photo = fit_photo(photo, cell_side)
     chosen_words = choose_words(captions)
     rows = []
     for caption, indices in zip(captions, chosen_words.indices, strict=True):

@@ -96,7 +96,7 @@ def test_orientation_is_applied_once(kind, orientation):
     # Blocks of 16 pixels, so that JPEG keeps the colours of the corners apart.
     upright = corners().resize((32, 48), Image.Resampling.NEAREST)
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
-    turn = images.UPRIGHT.get(inverse)
+    turn = images.TRANSPOSE_BY_ORIENTATION.get(inverse)
     stored = upright if turn is None else upright.transpose(turn)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -339,7 +339,7 @@ def test_a_profile_that_cannot_be_used_costs_nothing(profile, mode):
 )
 def test_more_than_enough_is_reduced(kind, mode, monkeypatch):
     """By a whole number, the picture stays, turned as its EXIF says."""
-    monkeypatch.setattr(images, "ENOUGH", 100)
+    monkeypatch.setattr(images, "USEFUL_PIXELS", 100)
     left = Image.new("L", (60, 40), 0)
     left.paste(255, (0, 0, 20, 40))
     if mode == "I;16":
@@ -413,7 +413,7 @@ def test_find_images_reports_a_missing_path_and_an_empty_folder(tmp_path):
     "size, expected", [((300, 200), (60, 40)), ((3000, 1), (60, 1)), ((1, 1), (60, 60))]
 )
 def test_fit_keeps_the_shape_and_never_vanishes(size, expected):
-    assert images.fit(Image.new("RGB", size), 60).size == expected
+    assert images.fit_photo(Image.new("RGB", size), 60).size == expected
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,7 @@ def test_a_deep_photo_that_is_reduced_or_opened_by_the_caller(tmp_path, monkeypa
     path.write_bytes(deep_png(deep))
     with Image.open(path) as image:  # whose file Pillow closes
         assert np.abs(np.asarray(load_image(image), int)[::4, ::4] - scene()).max() <= 1
-    monkeypatch.setattr(images, "ENOUGH", 96)
+    monkeypatch.setattr(images, "USEFUL_PIXELS", 96)
     for channels in (1, 3):
         loaded = np.asarray(load_image(deep_png(deep[..., :channels])), int)
         assert np.abs(loaded - scene()[..., :channels]).max() <= 1

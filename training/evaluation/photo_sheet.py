@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from model.images import fit, load_image
+from model.images import fit_photo, load_image
 from model.output.figures import wrap_text
 from training.data import SPLITS, CaptionedImage
 
@@ -57,4 +57,4 @@ def _make_cell(item: CaptionedImage, side: int, font, small_font) -> tuple[Image
         wrapped = wrap_text(["·", *caption[:MAX_CAPTION].split()], " ", side, font)
         if len(lines) + len(wrapped) <= MAX_LINES or len(lines) == 1:
             lines += [(text, "black", font) for text in wrapped]
-    return fit(load_image(item.path), side), lines[:MAX_LINES]
+    return fit_photo(load_image(item.path), side), lines[:MAX_LINES]

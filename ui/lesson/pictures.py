@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image, ImageDraw
 
-from model.images import fit
+from model.images import fit_photo
 from model.output.figures import SHADE, draw_overlay
 from ui.templates import get_macros
 from ui.uploads.photos import to_data_url
@@ -80,7 +80,7 @@ def draw_share_map(photo: Image.Image, shares: np.ndarray, caption: str) -> Mark
 
 def draw_head_maps(photo: Image.Image, maps: np.ndarray, chosen_head: int) -> Markup:
     """The maps (heads, rows, cols) of all heads in a row; the chosen one is named and framed."""
-    photo = fit(photo, SMALL_SIDE)
+    photo = fit_photo(photo, SMALL_SIDE)
     pictures = [
         {"image": to_data_url(draw_overlay(photo, shares)), "alt": _describe_largest(shares)}
         for shares in maps

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model import Caption
 from model.errors import ImageError
-from model.images import fit
+from model.images import fit_photo
 from model.lesson.steps import caption_blindly, choose_first_step, take_step_apart
 from model.network.decoder import TextDecoder
 from model.wording import NOTHING_TO_SAY
@@ -77,7 +77,7 @@ def start_lesson(
         raise ImageError(NOTHING_TO_SAY)
     yield show_status("Finding the word that owes most to the photo …", caption.text)
     features = encoded.image_features.cpu()
-    lesson = Lesson(name, fit(photo, PICTURE_SIDE), hash_photo(photo), features, caption)
+    lesson = Lesson(name, fit_photo(photo, PICTURE_SIDE), hash_photo(photo), features, caption)
     first_choice = choose_first_step(captioner.explain(encoded, caption))
     config = captioner.network.config
     choices = (

@@ -7,7 +7,7 @@ import gradio as gr
 from markupsafe import Markup
 from PIL import Image
 
-from model.images import fit
+from model.images import fit_photo
 from model.output.comparison import ComparedCaption, choose_words, explain_for_comparison
 from model.output.figures import draw_overlay
 from ui.errors import user_error
@@ -93,7 +93,7 @@ def _connect(tab: CompareTab, captioners: Captioners, model: gr.Dropdown) -> Non
 def render_comparison(photo: Image.Image, compared: Sequence[ComparedCaption]) -> Markup:
     """Two columns: each captioner's caption with its words' probabilities, then the maps of the
     words that both say, a row a word."""
-    photo = fit(photo, MAP_SIDE)
+    photo = fit_photo(photo, MAP_SIDE)
     chosen_words = choose_words(compared)
     maps = [
         {

@@ -20,7 +20,7 @@ from gradio.data_classes import ListFiles
 from PIL import Image
 
 from model.errors import ImageError
-from model.images import FORMATS, PHOTOS, load_image
+from model.images import FORMATS, PHOTO_FORMATS, load_image
 from ui.gradio_internals import get_upload_folder
 from ui.uploads.zip_names import read_names
 
@@ -253,7 +253,7 @@ def _may_be_photo(archive: zipfile.ZipFile, path: str, member: zipfile.ZipInfo) 
             head = file.read(16)
     except Exception:  # a broken zip makes zipfile raise anything
         return False
-    return any(Image.OPEN[name][1](head) for name in PHOTOS if name in FORMATS)
+    return any(Image.OPEN[name][1](head) for name in PHOTO_FORMATS if name in FORMATS)
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, name: str) -> bytes:

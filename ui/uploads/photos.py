@@ -11,7 +11,7 @@ from gradio.events import Dependency
 from PIL import Image, ImageOps
 
 from model.errors import ImageError
-from model.images import fit, load_image
+from model.images import fit_photo, load_image
 from ui.errors import user_error
 from ui.gradio_internals import set_preprocess
 from ui.uploads.files import check_size, find_upload
@@ -106,7 +106,7 @@ def read_upload(upload: Any) -> Image.Image | None:
 
 def fit_for_display(photo: Image.Image) -> Image.Image:
     """The photo at the size that the page shows."""
-    return fit(photo, DISPLAY_SIDE)
+    return fit_photo(photo, DISPLAY_SIDE)
 
 
 def to_data_url(photo: Image.Image, quality: int = 88) -> str:
