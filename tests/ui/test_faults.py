@@ -36,7 +36,12 @@ def page(tmp_path_factory):
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))
         captioners = Captioners()
         demo = build(captioners).queue()
-        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, run_history=False)
+        _, address, _ = demo.launch(
+            _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+            prevent_thread_lock=True,
+            quiet=True,
+            run_history=False,
+        )
         yield address, demo, captioners.get()
         demo.close()
 

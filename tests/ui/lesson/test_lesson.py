@@ -208,7 +208,13 @@ def lesson_address(captioner, tmp_path_factory):
         photo = lesson_tab.build(captioners, model).photo
         gr.Button("Bring").click(lambda: str(folder / "brought.png"), None, [photo])
     css = (Path(lesson_tab.__file__).parent / "lesson.css").read_text()
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, css=css, run_history=False)
+    _, address, _ = demo.launch(
+        _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+        prevent_thread_lock=True,
+        quiet=True,
+        css=css,
+        run_history=False,
+    )
     yield address
     demo.close()
 

@@ -33,7 +33,12 @@ def page():
     with gr.Blocks() as demo:
         box = gr.Textbox()
         box.submit(work, box, box, api_name="work")
-    _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, run_history=False)
+    _, address, _ = demo.launch(
+        _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+        prevent_thread_lock=True,
+        quiet=True,
+        run_history=False,
+    )
     yield address, begun, ended
     demo.close()
 

@@ -351,7 +351,12 @@ def app(captioners, tmp_path_factory):
             model = gr.Dropdown(captioners.names, value=captioners.names[0])
             many_tab.build(captioners, model)
             many_tab.add_endpoint(captioners)
-        _, address, _ = demo.launch(prevent_thread_lock=True, quiet=True, css=CSS)
+        _, address, _ = demo.launch(
+            _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+            prevent_thread_lock=True,
+            quiet=True,
+            css=CSS,
+        )
         yield demo, address, temporary
         demo.close()
 
