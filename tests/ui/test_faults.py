@@ -37,7 +37,7 @@ def page(tmp_path_factory):
         captioners = Captioners()
         demo = build(captioners).queue()
         _, address, _ = demo.launch(
-            _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+            _frontend=False,  # else gradio waits 3 s, too little on a busy machine
             prevent_thread_lock=True,
             quiet=True,
             run_history=False,

@@ -209,7 +209,7 @@ def lesson_address(captioner, tmp_path_factory):
         gr.Button("Bring").click(lambda: str(folder / "brought.png"), None, [photo])
     css = (Path(lesson_tab.__file__).parent / "lesson.css").read_text()
     _, address, _ = demo.launch(
-        _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+        _frontend=False,  # else gradio waits 3 s, too little on a busy machine
         prevent_thread_lock=True,
         quiet=True,
         css=css,

@@ -34,7 +34,7 @@ def page():
         box = gr.Textbox()
         box.submit(work, box, box, api_name="work")
     _, address, _ = demo.launch(
-        _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+        _frontend=False,  # else gradio waits 3 s, too little on a busy machine
         prevent_thread_lock=True,
         quiet=True,
         run_history=False,

@@ -352,7 +352,7 @@ def app(captioners, tmp_path_factory):
             many_tab.build(captioners, model)
             many_tab.add_endpoint(captioners)
         _, address, _ = demo.launch(
-            _frontend=False,  # else gradio gives up if a busy machine takes 3 s for the first answer
+            _frontend=False,  # else gradio waits 3 s, too little on a busy machine
             prevent_thread_lock=True,
             quiet=True,
             css=CSS,
