@@ -198,14 +198,14 @@ class Captioner:
 def _list_images(images: Iterable[Photo]) -> list[Photo]:
     """The images of a batch; raises OptionError for one image, of which iterating would make
     letters or rows of pixels."""
-    is_one = isinstance(
-        images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image | EncodedPhoto
-    )
-    is_one = is_one or hasattr(images, "read")
-    if isinstance(images, Tensor) or (isinstance(images, np.ndarray) and images.dtype != object):
-        is_one = (
-            images.ndim < 4 and getattr(images.dtype, "kind", "f") != "U"
-        )  # U: an array of paths
+    if isinstance(images, Tensor):
+        is_one = images.ndim < 4
+    elif isinstance(images, np.ndarray):  # which may also hold paths
+        is_one = images.ndim < 4 and images.dtype.kind in "buifc"
+    else:
+        is_one = hasattr(images, "read") or isinstance(
+            images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image | EncodedPhoto
+        )
     if is_one or not isinstance(images, Iterable | Tensor):
         raise OptionError(
             f"a list of images is due here, not {type(images).__name__}; give [image], or use "

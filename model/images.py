@@ -35,9 +35,8 @@ USEFUL_PIXELS = 1_500_000
 REFUSED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "TGA"}
 Image.init()
 pillow_heif.register_heif_opener()  # the photos of iPhones
-FORMATS = [
-    name for name in Image.OPEN if name not in REFUSED_FORMATS
-]  # a build of Pillow may lack one
+# a build of Pillow may lack one of them
+FORMATS = [name for name in Image.OPEN if name not in REFUSED_FORMATS]
 # In folders only what is likely a photo is looked for.
 PHOTO_FORMATS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM"}
 SUFFIXES = {s for s, name in Image.registered_extensions().items() if name in PHOTO_FORMATS}
@@ -408,9 +407,8 @@ def _brighten(image: ImageFile.ImageFile, file: BinaryIO | None, raw_mode: str) 
         )
         for tile in again.tile
     ]
-    times = _get_reduction_factor(
-        image
-    )  # not the mean of many: the two bytes would no longer belong together
+    # not the mean of many: the two bytes would no longer belong together
+    times = _get_reduction_factor(image)
     size = (image.width // times, image.height // times)
     upper, lower = (
         np.asarray(i.resize(size, Image.Resampling.NEAREST), np.uint16) for i in (image, again)

@@ -73,7 +73,8 @@ def read_corpus(data: str | Path, format: str | None = None, cache: str | Path =
     Raises DataError for a format that is unknown, not there or broken, and for a split of a name
     that is unknown; not for lost photos.
     """
-    listed = _list_photos(data, format or recognise(data), cache)
+    format = format or recognise(data)
+    listed = _list_photos(data, format, cache)
     check_splits(photo.split for photo in listed)
     splits = [name_split(photo.split) or find_split_in_folders(photo.name) for photo in listed]
     given = {split for split in splits if split}
@@ -93,7 +94,7 @@ def read_corpus(data: str | Path, format: str | None = None, cache: str | Path =
         for name, split in sorted(paths)
     ]
     return Corpus(
-        format or recognise(data),
+        format,
         [image for image in images if image.captions],
         [image for image in images if not image.captions],
         wordless,
@@ -140,7 +141,8 @@ def read_split(
         raise DataError(f"split {split!r} is unknown; choose from {', '.join(SPLITS)}")
     corpus = read_corpus(data, format, cache)
     # a photo whose captions have no words stays, for whoever scores the split to name it
-    wordless = [item for item in corpus.without_captions if item.name in corpus.wordless]
+    wordless_names = set(corpus.wordless)
+    wordless = [item for item in corpus.without_captions if item.name in wordless_names]
     if split in corpus.given:
         for item in corpus.without_captions:
             if item.split == split and item not in wordless:
