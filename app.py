@@ -9,23 +9,36 @@ import os
 import signal
 import sys
 
+from ui.command_line import parse_arguments
+
+if __name__ == "__main__":
+    parse_arguments()  # before what takes seconds to import
+
 # gradio sums up its last 10,000 requests after each one, with pandas
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000")
+# a visitor's address behind a proxy of this host's own network, such as a Space's
+os.environ.setdefault("FORWARDED_ALLOW_IPS", "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16")
 
+from fastapi.exceptions import RequestValidationError  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from model import CheckpointError  # noqa: E402
-from ui.gradio_internals import get_request_errors  # noqa: E402
+from ui.gradio_internals import MCP_ROUTES, get_request_errors  # noqa: E402
 from ui.page import CSS, build, create_theme  # noqa: E402
 from ui.serving.captioners import Captioners  # noqa: E402
+from ui.serving.gate import Gate  # noqa: E402
+from ui.serving.housekeeping import make_lifespan  # noqa: E402
 from ui.serving.service import (  # noqa: E402
     answer_health,
+    answer_invalid_body,
     answer_os_error,
     answer_unknown_request,
-    check_upload_folder,
     make_shutdown_handler,
 )
+from ui.serving.shares import MAX_WAITING  # noqa: E402
+from ui.uploads.folder import UploadFolder  # noqa: E402
 
 # a line for each request, among what gradio prints
 log = logging.getLogger("captionlens")
@@ -35,10 +48,10 @@ log.handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
 try:
     captioners = Captioners()
     captioners.get()  # the first one is there before the first visitor is
-    check_upload_folder()
+    folder = UploadFolder()
 except (CheckpointError, OSError) as error:
     sys.exit(f"error: {error}")
-demo = build(captioners).queue(max_size=32)
+demo = build(captioners).queue(max_size=MAX_WAITING)
 
 if __name__ == "__main__":
     demo.launch(
@@ -49,8 +62,11 @@ if __name__ == "__main__":
         run_history=False,
         app_kwargs={
             "routes": [Route("/health", answer_health)],
+            "middleware": [Middleware(Gate, folder=folder, own_routes=("/health", *MCP_ROUTES))],
+            "lifespan": make_lifespan(folder),
             "exception_handlers": {
                 OSError: answer_os_error,
+                RequestValidationError: answer_invalid_body,
                 **dict.fromkeys(get_request_errors(), answer_unknown_request),
             },
         },

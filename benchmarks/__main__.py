@@ -9,11 +9,11 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import generate, machine, maps, page, photo, training
-from benchmarks.timing import show
+from benchmarks import generate, machine, maps, page, photo, start, training
+from benchmarks.timing import print_rows
 
-PARTS = {"machine": machine, "photo": photo, "page": page, "generate": generate}
-PARTS |= {"maps": maps, "training": training}
+PARTS = {"machine": machine, "photo": photo, "start": start, "page": page}
+PARTS |= {"generate": generate, "maps": maps, "training": training}
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     if strange := [name for name in settings.parts if name not in PARTS]:
         parser.error(f"unknown: {', '.join(strange)}; choose from {', '.join(PARTS)}")
     chosen = settings.parts or list(PARTS)
-    rows = show(chain.from_iterable(PARTS[name].measure() for name in chosen))
+    rows = print_rows(chain.from_iterable(PARTS[name].measure() for name in chosen))
     if settings.output:
         settings.output.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
 

@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from benchmarks.timing import Row, in_turns, show
+from benchmarks.timing import Row, print_rows, time_in_turns
 from model import Captioner
 from model.checkpoint.families.vision_encoder_decoder import assemble
 
@@ -88,7 +88,7 @@ def _measure(name: str, encoder: PretrainedConfig, decoder: PretrainedConfig) ->
 
     for what, num_beams in (("greedy", 1), ("five beams", 5)):
         same = sum(a == b for a, b in zip(ours(num_beams), theirs(num_beams), strict=True))
-        taken = in_turns(
+        taken = time_in_turns(
             {
                 "ours": lambda n=num_beams: ours(n),
                 "theirs": lambda n=num_beams: theirs(n),
@@ -102,7 +102,7 @@ def _measure(name: str, encoder: PretrainedConfig, decoder: PretrainedConfig) ->
         share = taken["encoder"] / taken["ours"]
         yield Row(part, "  of it the encoder", 1e3 * taken["encoder"] / PHOTOS, "ms", share, what)
     model.decoder.set_attn_implementation("eager")  # the only one that gives weights
-    taken = in_turns({"ours": our_maps, "theirs": their_maps}, 5)
+    taken = time_in_turns({"ours": our_maps, "theirs": their_maps}, 5)
     ratio = taken["theirs"] / taken["ours"]
     yield Row(part, "greedy, with weights", PHOTOS / taken["ours"], "captions/s", ratio, "theirs")
 
@@ -130,4 +130,4 @@ def both(
 
 
 if __name__ == "__main__":
-    show(measure())
+    print_rows(measure())

@@ -6,7 +6,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.timing import Row, in_turns, show
+from benchmarks.timing import Row, print_rows, time_in_turns
 
 SIDE = 2048  # of the matrices
 SMALL = 512  # where bfloat16 is compared: some processors take a minute for the larger ones
@@ -14,13 +14,13 @@ PRODUCT = 2 * SIDE**3  # operations of a matrix product
 COPIED = 2**28  # bytes
 
 
-def product(dtype: torch.dtype, side: int = SIDE) -> Callable[[], object]:
+def make_matrix_product(dtype: torch.dtype, side: int = SIDE) -> Callable[[], object]:
     """A large matrix product: as fast as this machine computes in this precision."""
     a = torch.randn(side, side).to(dtype)
     return lambda: a @ a
 
 
-def operations(work: Callable[[], object]) -> int:
+def count_operations(work: Callable[[], object]) -> int:
     """Floating-point operations of matrix products in `work`, attention's among them."""
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         work()
@@ -32,12 +32,12 @@ def measure() -> Iterator[Row]:
     source = torch.empty(COPIED, dtype=torch.uint8).zero_()
     target = torch.empty_like(source)
     works = {
-        "product": product(torch.float32),
-        "float32": product(torch.float32, SMALL),
-        "bfloat16": product(torch.bfloat16, SMALL),
+        "product": make_matrix_product(torch.float32),
+        "float32": make_matrix_product(torch.float32, SMALL),
+        "bfloat16": make_matrix_product(torch.bfloat16, SMALL),
         "copy": lambda: target.copy_(source),
     }
-    taken = in_turns(works)
+    taken = time_in_turns(works)
     yield Row(part, "matrix product, float32", PRODUCT / taken["product"] / 1e9, "GFLOP/s")
     for name in ("float32", "bfloat16"):
         rate = 2 * SMALL**3 / taken[name] / 1e9
@@ -48,4 +48,4 @@ def measure() -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    show(measure())
+    print_rows(measure())

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.timing import Row, in_turns, show
+from benchmarks.timing import Row, print_rows, time_in_turns
 from model import load
 from model.explain.methods import DEFAULT_METHOD, METHODS
 from model.images import find_images, load_image
@@ -32,11 +32,11 @@ def measure(photo: str | None = None) -> Iterator[Row]:
             return captioner.explain(encoded, caption, methods=[method]).heatmaps(method)
 
         rounds = 3 if method == "occlusion" else 9
-        taken = in_turns({"caption": greedy, "maps": maps}, rounds)
+        taken = time_in_turns({"caption": greedy, "maps": maps}, rounds)
         name = f"{method} (default)" if method == DEFAULT_METHOD else method
         ratio = taken["maps"] / taken["caption"]
         yield Row(part, name, 1e3 * taken["maps"], "ms", ratio, "a greedy caption")
 
 
 if __name__ == "__main__":
-    show(measure(*sys.argv[1:2]))
+    print_rows(measure(*sys.argv[1:2]))

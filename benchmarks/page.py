@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from benchmarks.photo import EXAMPLES, jpeg
-from benchmarks.timing import Row, show
+from benchmarks.timing import Row, print_rows
 from model.images import find_images
 from tools.serving import served
 
@@ -46,7 +46,7 @@ def choose(client: httpx.Client, config: dict[str, Any], photo: bytes) -> tuple[
     event = next(d for d in config["dependencies"] if [image, "input"] in d["targets"])
     values = {c["id"]: c["props"].get("value") for c in config["components"]}
     session = secrets.token_hex(6)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     [path] = client.post(f"{API}/upload", files={"files": ("photo.jpg", photo)}).json()
     values[image] = {"path": path, "meta": {"_type": "gradio.FileData"}}
     asked = {
@@ -60,7 +60,7 @@ def choose(client: httpx.Client, config: dict[str, Any], photo: bytes) -> tuple[
         for line in lines.iter_lines():
             if line.startswith("data: "):
                 message = json.loads(line.removeprefix("data: "))
-                came += [time.perf_counter() - begun] * (message["msg"] == "process_generating")
+                came += [time.perf_counter() - start] * (message["msg"] == "process_generating")
                 if message["msg"] == "process_completed":
                     [value] = message["output"]["data"]
                     if not message["success"] or value.get("state") != "done":
@@ -70,4 +70,4 @@ def choose(client: httpx.Client, config: dict[str, Any], photo: bytes) -> tuple[
 
 
 if __name__ == "__main__":
-    show(measure())
+    print_rows(measure())

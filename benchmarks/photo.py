@@ -1,19 +1,17 @@
 """What a photo costs with the shipped captioner: `python -m benchmarks.photo`.
 
 Alone, from JPEG bytes to its caption with all maps, and in batches; by the length of captions; the
-encoder beside this machine's matrix products; memory, and the time from the start of a process.
+encoder beside this machine's matrix products; memory.
 """
 
 import io
 import resource
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import torch
 
-from benchmarks.machine import PRODUCT, operations, product
-from benchmarks.timing import Row, in_turns, show, timed
+from benchmarks.machine import PRODUCT, count_operations, make_matrix_product
+from benchmarks.timing import Row, print_rows, time_in_turns
 from model import load
 from model.images import find_images, load_image
 
@@ -39,7 +37,7 @@ def measure() -> Iterator[Row]:
         "runners-up of all words": lambda: captioner.alternatives(encoded[0], caption),
         "greedy instead": lambda: captioner.captions(encoded, num_beams=1),
     }
-    taken = in_turns(steps)
+    taken = time_in_turns(steps)
     whole = sum(taken[name] for name in list(steps)[:4])
     yield Row(part, "caption with all maps", 1e3 * whole, "ms")
     for name, seconds in taken.items():
@@ -55,7 +53,7 @@ def measure() -> Iterator[Row]:
             )
         rates = {
             what: size / seconds
-            for (what, seconds), size in zip(in_turns(works, 5).items(), BATCHES, strict=True)
+            for (what, seconds), size in zip(time_in_turns(works, 5).items(), BATCHES, strict=True)
         }
         first = next(iter(rates))
         for what, rate in rates.items():
@@ -70,7 +68,7 @@ def measure() -> Iterator[Row]:
     }
     each = {
         what: seconds / length
-        for (what, seconds), length in zip(in_turns(works).items(), LENGTHS, strict=True)
+        for (what, seconds), length in zip(time_in_turns(works).items(), LENGTHS, strict=True)
     }
     first = next(iter(each))
     for what, seconds in each.items():
@@ -78,19 +76,17 @@ def measure() -> Iterator[Row]:
 
     part = f"the encoder, 8 photos at a time; {threads}"
     pixels = captioner.network.pixel_values((photos * 2)[:8])
-    works = {"encoder": lambda: encode(captioner, pixels), "product": product(torch.float32)}
-    taken = in_turns(works)
-    rate = operations(works["encoder"]) / taken["encoder"]
+    works = {
+        "encoder": lambda: encode(captioner, pixels),
+        "product": make_matrix_product(torch.float32),
+    }
+    taken = time_in_turns(works)
+    rate = count_operations(works["encoder"]) / taken["encoder"]
     ceiling = PRODUCT / taken["product"]
     yield Row(part, "float32", rate / 1e9, "GFLOP/s", rate / ceiling, "the matrix product's")
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield Row("memory", "this process at most, batches of 32 included", peak, "MB")
-    command = [sys.executable, "-m", "model", "caption", str(find_images(EXAMPLES)[0])]
-    seconds = min(
-        timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in (1, 2)
-    )
-    yield Row("start", "of a process, to its first caption's end", seconds, "s")
 
 
 @torch.inference_mode()
@@ -106,4 +102,4 @@ def jpeg(path) -> bytes:
 
 
 if __name__ == "__main__":
-    show(measure())
+    print_rows(measure())

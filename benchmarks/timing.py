@@ -17,32 +17,32 @@ class Row(NamedTuple):
     beside: str = ""
 
 
-def timed(work: Callable[[], object]) -> float:
+def measure_seconds(work: Callable[[], object]) -> float:
     """Seconds."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     work()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
-def in_turns(works: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
+def time_in_turns(works: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
     """The median seconds of each, after one run to warm up, one of each in turn."""
     for work in works.values():
         work()
     taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            taken[name].append(timed(work))
+            taken[name].append(measure_seconds(work))
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def show(rows: Iterable[Row]) -> list[Row]:
+def print_rows(rows: Iterable[Row]) -> list[Row]:
     """Print rows as they come; gives them as a list."""
-    rows_shown, part = [], None
+    printed_rows, part = [], None
     for row in rows:
         if row.part != part:
             part = row.part
             print(f"\n{part}", flush=True)
         ratio = "" if row.ratio is None else f"{row.ratio:8.2f} × {row.beside}"
         print(f"  {row.what:46}{row.value:10.3g} {row.unit:12}{ratio}", flush=True)
-        rows_shown.append(row)
-    return rows_shown
+        printed_rows.append(row)
+    return printed_rows

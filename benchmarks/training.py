@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import PRODUCT, operations, product
-from benchmarks.timing import Row, in_turns, show
+from benchmarks.machine import PRODUCT, count_operations, make_matrix_product
+from benchmarks.timing import Row, print_rows, time_in_turns
 from model import load
 from model.images import load_image
 from training.data.dataset import collate, encode_caption, get_view_index
@@ -95,8 +95,8 @@ def step(options: dict[str, Any], cached: bool) -> Callable[[], None]:
 
 def measure() -> Iterator[Row]:
     steps = {name: step(options, "cached" in name) for name, options in WAYS.items()}
-    counted = {name: operations(work) for name, work in steps.items()}
-    taken = in_turns({**steps, "product": product(torch.bfloat16)}, ROUNDS)
+    counted = {name: count_operations(work) for name, work in steps.items()}
+    taken = time_in_turns({**steps, "product": make_matrix_product(torch.bfloat16)}, ROUNDS)
     rate = PRODUCT / taken.pop("product")
     part = f"training, {PHOTOS} photos a step in bfloat16; {torch.get_num_threads()} threads"
     for name, seconds in taken.items():
@@ -106,4 +106,4 @@ def measure() -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    show(measure())
+    print_rows(measure())

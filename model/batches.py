@@ -32,6 +32,7 @@ def caption_all(
     captioner: Captioner,
     photos: Iterable[tuple[Source, Photo | Exception]],
     batch_size: int = BATCH_SIZE,
+    on_step: Callable[[], object] | None = None,
     **options: Any,
 ) -> Iterator[list[tuple[Source, list[Caption] | Exception]]]:
     """Caption photos in their order, yielding a batch at a time.
@@ -39,6 +40,7 @@ def caption_all(
     Args:
         photos: (source, photo or the error that was raised when it was read); the source, whatever
             it is, comes back with the result. They are taken as they are needed.
+        on_step: called after every token; what it raises ends the work.
         options: of `DecodingOptions`.
 
     Raises OptionError for wrong options at once, before any photo is taken.
@@ -46,7 +48,7 @@ def caption_all(
     captioner.options(**options)
 
     def write_captions(readable: list[Photo]) -> list[list[Caption]]:
-        return captioner.captions(readable, **options)
+        return captioner.captions(readable, on_step=on_step, **options)
 
     def caption_batches() -> Iterator[list[tuple[Source, list[Caption] | Exception]]]:
         remaining = iter(photos)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor
 
 from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, checkpoint_folder, model_name
 from model.checkpoint.native import read_network, write_checkpoint
@@ -20,7 +19,8 @@ from model.explain.familiarity import Familiarity
 from model.explain.methods import DEFAULT_METHOD
 from model.images import ImageSource
 from model.network.config import FORMAT, CaptionerConfig
-from model.network.encoder import ImageEncoder
+from model.network.encoder_families import load_encoder
+from model.network.image_processor import load_image_processor
 from model.network.network import EncodedPhoto, Network
 from model.network.tokenizer import CaptionTokenizer
 from model.search.caption import Caption
@@ -70,12 +70,12 @@ class Captioner:
         Photos are squashed to `image_size`, never cropped: a map must cover the whole photo.
         settings: of `CaptionerConfig`.
         """
-        encoder = ImageEncoder.from_pretrained(encoder_name, image_size)
-        processor = AutoImageProcessor.from_pretrained(encoder_name, trust_remote_code=False)
+        encoder, encoder_config = load_encoder(encoder_name, image_size)
+        processor = load_image_processor(encoder_name)
         processor.size = {"height": image_size[0], "width": image_size[1]}
         processor.do_resize, processor.do_center_crop = True, False
         config = CaptionerConfig(
-            encoder=encoder.backbone.config.to_diff_dict(),
+            encoder=encoder_config,
             image_size=image_size,
             vocab_size=tokenizer.vocab_size,
             **settings,

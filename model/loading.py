@@ -1,13 +1,13 @@
 """`load`: a captioner by its name, whatever its family."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 
 from PIL import Image
 
 from model.captioner import Captioner
-from model.checkpoint.families import blip, vision_encoder_decoder
 from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, checkpoint_folder, model_name
 from model.checkpoint.problems import blame_file
 from model.errors import CheckpointError
@@ -16,8 +16,13 @@ from model.network.network import Network
 
 # transformers exchanges methods of its classes while it loads: two loads at once break all later
 ONE_AT_A_TIME = Lock()
-# by model_type, beside our own format; docs/architecture.md says how to add one
-FAMILIES = {family.FAMILY: family.read_network for family in (vision_encoder_decoder, blip)}
+# by model_type, beside our own format: the module that reads it, imported when one is asked for,
+# as transformers takes longer to import than a caption takes; docs/architecture.md says how to add
+# one
+FAMILIES = {
+    "vision-encoder-decoder": "model.checkpoint.families.vision_encoder_decoder",
+    "blip": "model.checkpoint.families.blip",
+}
 
 
 def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner:
@@ -25,19 +30,20 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
     ours, or one of `FAMILIES`. "shipped" is the one that came with CaptionLens.
 
     allow_pickle: read pickled weights where there are no others; see
-        `vision_encoder_decoder.read_network`.
+        `families.vision_encoder_decoder.read_network`.
 
     Raises CheckpointError, in one line, for what is no captioner or does not fit.
     """
     if name == SHIPPED_NAME:
         name = SHIPPED
     name = model_name(name)
-    folder = checkpoint_folder(name, allow_pickle, check=lambda folder: _read_family(folder, name))
+    folder = fetch(name, allow_pickle=allow_pickle)
     family = _read_family(folder, name)
     try:
         with ONE_AT_A_TIME, blame_file(folder):
             if family in FAMILIES:
-                captioner = Captioner(FAMILIES[family](folder, allow_pickle), family=family)
+                reader = import_module(FAMILIES[family])
+                captioner = Captioner(reader.read_network(folder, allow_pickle), family=family)
             else:
                 captioner = Captioner.from_pretrained(folder)
             _try_out(captioner.network)
@@ -48,6 +54,14 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
         raise CheckpointError(str(error).replace(str(folder), str(name))) from error
     captioner.name = str(name) if folder != SHIPPED else SHIPPED_NAME
     return captioner
+
+
+def fetch(name: str | Path, *, allow_pickle: bool = False) -> Path:
+    """The folder of a checkpoint that `load` can read; one of the hub is downloaded, if need be.
+
+    Raises CheckpointError, in one line, for what is no captioner, before its weights are fetched.
+    """
+    return checkpoint_folder(name, allow_pickle, check=lambda folder: _read_family(folder, name))
 
 
 def _try_out(network: Network) -> None:

@@ -1,7 +1,15 @@
 """Sentences about captions and maps that the page, the command line and the figures share."""
 
+import math
+
 NOTHING_TO_SAY = "The model has nothing to say about this photo."  # a caption without words
 ALIKE_MAPS = "The maps hardly depend on the word: they show one place for all of them."
+
+
+def describe_likelihood(log_probability: float, num_words: int) -> str:
+    """How likely a sentence is, so that long and short ones compare: the geometric mean over its
+    words. Not over its tokens: vocabularies cut words differently."""
+    return f"{math.exp(log_probability / num_words):.0%} a word"
 
 
 def describe_unneeded_photo(word: str, probability: float, without_photo: float) -> str:

@@ -23,6 +23,7 @@ ROOMS = {
         ["search"],
         ["explain"],
         ["checkpoint"],
+        ["translation"],
         ["captioner", "loading"],
         ["batches"],
         ["__init__"],
@@ -45,7 +46,7 @@ ROOMS = {
     ],
     "ui": [
         ["__init__"],
-        ["errors", "gradio_internals", "templates"],
+        ["command_line", "errors", "gradio_internals", "gradio_queue", "templates"],
         ["serving", "uploads"],
         ["lens", "lesson"],
         ["tabs"],

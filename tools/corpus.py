@@ -24,7 +24,7 @@ from model.images import ImageError, load_image
 FOLDER = Path(__file__).parent.parent / "runs" / "corpus"
 
 
-def fetch(folder: Path) -> list[Path]:
+def fetch_images(folder: Path) -> list[Path]:
     """The test images of the Pillow that is installed, in sorted order."""
     name = f"pillow-{PIL.__version__}"
     source, images = folder / f"{name}.tar.gz", folder / name / "Tests" / "images"
@@ -38,7 +38,7 @@ def fetch(folder: Path) -> list[Path]:
     return sorted(path for path in images.rglob("*") if path.is_file())
 
 
-def damaged(data: bytes, draw: random.Random) -> bytes:
+def damage_copy(data: bytes, draw: random.Random) -> bytes:
     """Some bytes changed, most of them near the beginning, where formats keep their sizes; or a
     piece cut out, or the end cut off."""
     changed = bytearray(data)
@@ -56,14 +56,14 @@ def damaged(data: bytes, draw: random.Random) -> bytes:
     return bytes(changed)
 
 
-def files(paths: list[Path], copies: int, seed: int) -> Iterator[tuple[str, Path | bytes]]:
+def list_sources(paths: list[Path], copies: int, seed: int) -> Iterator[tuple[str, Path | bytes]]:
     """(name, what `load_image` is given): each file as it is, then its damaged copies."""
     draw = random.Random(seed)
     for path in paths:
         yield path.name, path
         data = path.read_bytes()
         for i in range(copies):
-            yield f"{path.name}, copy {i}", damaged(data, draw)
+            yield f"{path.name}, copy {i}", damage_copy(data, draw)
 
 
 def main() -> int:
@@ -72,28 +72,28 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="use only every so many-th file")
     parser.add_argument("--seed", type=int, default=0)
     settings = parser.parse_args()
-    paths = fetch(FOLDER)[:: settings.limit or 1]
+    paths = fetch_images(FOLDER)[:: settings.limit or 1]
     # the libraries below Pillow write of every broken TIFF, past Python
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    counted, slowest = Counter(), (0.0, "")
-    for name, source in files(paths, settings.copies, settings.seed):
-        begun = time.perf_counter()
+    counts, slowest = Counter(), (0.0, "")
+    for name, source in list_sources(paths, settings.copies, settings.seed):
+        start = time.perf_counter()
         try:
-            found = load_image(source)
-            assert found.mode == "RGB" and all(found.size)
-            counted["images"] += 1
+            image = load_image(source)
+            assert image.mode == "RGB" and all(image.size)
+            counts["images"] += 1
         except ImageError as error:
             assert str(error).isprintable()
-            counted["refused in one line"] += 1
+            counts["refused in one line"] += 1
         except Exception as error:
-            counted["crashes"] += 1
+            counts["crashes"] += 1
             print(f"{name}: {error!r}")
-        slowest = max(slowest, (time.perf_counter() - begun, name))
+        slowest = max(slowest, (time.perf_counter() - start, name))
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"{sum(counted.values())} files: {dict(counted)}")
+    print(f"{sum(counts.values())} files: {dict(counts)}")
     print(f"slowest {slowest[0]:.1f} s ({slowest[1]}), peak memory {peak:.0f} MB")
-    return int(counted["crashes"] > 0 or slowest[0] > 60 or peak > 1024)
+    return int(counts["crashes"] > 0 or slowest[0] > 60 or peak > 1024)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["PIL", "model.images"]):
 
     Image.init()  # all formats; else each is imported, without counters, when it is first met
 
-from tools.corpus import FOLDER, fetch
+from tools.corpus import FOLDER, fetch_images
 
 SEED_BYTES = 20_000
 RUNS = FOLDER.parent / "fuzz"
@@ -42,7 +42,7 @@ def main() -> None:
     settings = parser.parse_args()
     seeds = RUNS / "corpus"
     seeds.mkdir(parents=True, exist_ok=True)
-    for i, path in enumerate(fetch(FOLDER)):
+    for i, path in enumerate(fetch_images(FOLDER)):
         if path.stat().st_size <= SEED_BYTES:
             shutil.copy(path, seeds / f"{i}{path.suffix}")
     options = [f"-runs={settings.runs}", f"-seed={settings.seed}", f"-max_len={SEED_BYTES}"]

@@ -9,7 +9,7 @@ import sys
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from model.error_reporting import report_errors
-from model.errors import DataError
+from model.errors import RunError
 from training.data import read_split
 from training.data.ptb_tokenizer import tokenize
 from training.evaluation.metrics import can_run_java
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_split_option(parser)
     settings = parser.parse_args(arguments)
     if not can_run_java():
-        raise DataError("no working java found; install one (Debian: default-jre-headless)")
+        raise RunError("no working java found; install one (Debian: default-jre-headless)")
     items = read_split(settings.data, settings.split, settings.format)
     captions = {item.name: [{"caption": caption} for caption in item.captions] for item in items}
     java_words = PTBTokenizer().tokenize(captions)

@@ -13,11 +13,11 @@ from pathlib import Path
 from model import load
 from model.captioner import default_device
 from model.error_reporting import report_errors
-from model.errors import OptionError
 from model.output_path import check_output_file
 from training.data import read_split
 from training.evaluation.captioning import evaluate_network
 from training.options import (
+    NOT_NEGATIVE,
     HelpFormatter,
     add_checkpoint_option,
     add_data_options,
@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--length-penalty", type=float, help="of the beam search (default: the checkpoint's)")
     add("--limit", type=int, default=0, help="use only the first LIMIT photos; 0 for all")
     settings = parser.parse_args(arguments)
+    NOT_NEGATIVE.check("--limit", settings.limit)
     if settings.output:
         check_output_file(settings.output)
     options = {
@@ -68,10 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name in ("num_beams", "length_penalty")
         if (value := getattr(settings, name)) is not None
     }
-    items = read_split(settings.data, settings.split, settings.format)
-    if settings.limit < 0:
-        raise OptionError(f"--limit must be 0 or above, not {settings.limit}")
-    items = items[: settings.limit or None]
+    items = read_split(settings.data, settings.split, settings.format)[: settings.limit or None]
     captioner = load(settings.checkpoint).to(default_device())
     result = {
         "checkpoint": captioner.name,

@@ -26,6 +26,8 @@ from training.evaluation.map_scores import (
     summarize_scores,
 )
 from training.options import (
+    COUNT,
+    SEED,
     HelpFormatter,
     add_checkpoint_option,
     add_data_options,
@@ -76,6 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
     add("--seed", type=int, default=0, help="seed of photos, words, random maps and bootstrap")
     add("--output", metavar="FILE.json", help="write the table to this file")
     settings = parser.parse_args(arguments)
+    COUNT.check("--limit", settings.limit)
+    COUNT.check("--words", settings.words)
+    SEED.check("--seed", settings.seed)
     if settings.output:
         check_output_file(settings.output)
     boxes = Boxes.load(settings.boxes) if settings.boxes else None

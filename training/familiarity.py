@@ -15,7 +15,7 @@ from tqdm import tqdm
 from model import load
 from model.captioner import default_device
 from model.error_reporting import report_errors
-from model.errors import DataError
+from model.errors import CheckpointError
 from model.explain.familiarity import FAMILIARITY, Familiarity, pool_features
 from model.network.network import Network
 from model.output_path import check_output_file
@@ -56,7 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
         split: read_split(settings.data, split, settings.format) for split in ("train", "dev")
     }
     if not network.encoder.num_prefix_tokens:  # SigLIP
-        raise DataError(f"{folder}: its image encoder has no class token to compare photos by")
+        raise CheckpointError(
+            f"{folder}: its image encoder has no class token to compare photos by"
+        )
     features = {
         split: compute_pooled_features(network, items, split) for split, items in photos.items()
     }

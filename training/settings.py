@@ -2,16 +2,24 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 from model.checkpoint.hub import SHIPPED
 from model.errors import OptionError
 from training.data import CACHE, DATA_HELP, FORMAT_HELP, FORMATS
 from training.objectives.distillation import TEACHERS
-from training.options import HelpFormatter
+from training.options import (
+    COUNT,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    PROPORTION,
+    SAMPLE_COUNT,
+    SEED,
+    HelpFormatter,
+    Limit,
+)
 
 TUNABLE_PARTS = ("decoder", "cross-attention", "lora")
 LORA_RANK = 8
@@ -30,34 +38,6 @@ START_GROUP = "starting point"
 MODEL_GROUP = "trained parts"
 OBJECTIVE_GROUP = "objective"
 RUN_GROUP = "run"
-
-
-class Limit(NamedTuple):
-    """The type of a number and what it may be.
-
-    is_valid: whether a value is allowed; rule: the same in words, for the error message.
-    """
-
-    type: type
-    is_valid: Callable[[Any], bool]
-    rule: str
-
-    def check(self, option: str, value: Any) -> None:
-        """Raise OptionError for a value that is not allowed."""
-        if not isinstance(value, Integral if self.type is int else Real):
-            number = "a whole number" if self.type is int else "a number"
-            raise OptionError(f"{option}: must be {number}, not {value!r}")
-        if not self.is_valid(value):
-            raise OptionError(f"{option}: {self.rule}, not {value}")
-
-
-COUNT = Limit(int, lambda value: value >= 1, "must be at least 1")
-SAMPLE_COUNT = Limit(int, lambda value: value == 0 or value >= 2, "must be 0 or at least 2")
-SEED = Limit(int, lambda value: 0 <= value < 2**32, "must be from 0 to 4294967295")
-POSITIVE = Limit(float, lambda value: 0 < value < float("inf"), "must be above 0")
-NOT_NEGATIVE = Limit(float, lambda value: 0 <= value < float("inf"), "must be 0 or above")
-FRACTION = Limit(float, lambda value: 0 <= value < 1, "must be from 0 to below 1")
-PROPORTION = Limit(float, lambda value: 0 < value <= 1, "must be above 0 and at most 1")
 
 
 def _setting(

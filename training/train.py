@@ -35,7 +35,7 @@ def resume_run(run: PreparedRun, patience: int) -> tuple[bool, list[dict]]:
     """
     if not run.last_checkpoint:
         return False, []
-    run.trainer.average.load(run.last_checkpoint)
+    run.trainer.average.load(run.last_checkpoint, run.trainer.model.network)
     state = read_run_state(run.last_checkpoint)
     if state.best_score is not None:
         run.trainer.best_score = state.best_score

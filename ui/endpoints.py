@@ -32,7 +32,7 @@ def _add_caption(captioners: Captioners) -> None:
     batcher = CaptionBatcher()
 
     @request_handler(captioners, on_cores=IS_ZERO_GPU)
-    def caption(photo: Image.Image | None, num_beams: float = 0, model: str = "") -> str:
+    def caption_photo(photo: Image.Image | None, num_beams: float = 0, model: str = "") -> str:
         """Caption a photo.
 
         Args:
@@ -54,7 +54,7 @@ def _add_caption(captioners: Captioners) -> None:
         gr.Textbox("", label="model"),
     ]
     gr.Button().click(
-        caption,
+        caption_photo,
         inputs,
         gr.Textbox(),
         api_name="caption",
@@ -64,7 +64,7 @@ def _add_caption(captioners: Captioners) -> None:
 
 def _add_explain(captioners: Captioners) -> None:
     @request_handler(captioners)
-    def explain(
+    def explain_photo(
         photo: Image.Image | None, text: str = "", method: str = DEFAULT_METHOD, model: str = ""
     ) -> dict[str, Any]:
         """Where each word of a sentence about a photo looked, and how likely it is.
@@ -94,4 +94,4 @@ def _add_explain(captioners: Captioners) -> None:
         gr.Textbox(DEFAULT_METHOD, label="method"),
         gr.Textbox("", label="model"),
     ]
-    gr.Button().click(explain, inputs, gr.JSON(), api_name="explain", **MODEL_EVENT)
+    gr.Button().click(explain_photo, inputs, gr.JSON(), api_name="explain", **MODEL_EVENT)

@@ -45,18 +45,20 @@ def user_errors() -> Iterator[None]:
 
 
 def log_trace(error: BaseException) -> None:
-    """Write the trace of a visitor's mistake to the log, if CAPTIONLENS_DEBUG is set."""
+    """Write the whole trace of what a visitor is told to the log, if CAPTIONLENS_DEBUG is set."""
     if is_debugging():
         log.info("trace of what the visitor is told:", exc_info=error)
 
 
 def report_fault(error: BaseException | None) -> FaultError:
-    """Log a fault outside of our handlers, and return what the visitor is told of it.
+    """Log a fault of the program, and return what the visitor is told of it.
 
     Logged are the kind of its first cause and where that was raised, but not its message, which may
-    quote the visitor.
+    quote the visitor: that is shown if CAPTIONLENS_DEBUG is set.
     """
     fault = FaultError()
+    if error is not None:
+        log_trace(error)
     while error is not None and error.__cause__ is not None:
         error = error.__cause__
     frames = "".join(traceback.format_tb(error.__traceback__)) if error else ""

@@ -4,19 +4,21 @@
 lacks would fail silently: the limit on downloads, for example, would no longer apply.
 """
 
+import errno
 import logging
+import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 from gradio import (
     block_function,
-    context,
     exceptions,
     processing_utils,
     queueing,
@@ -25,15 +27,56 @@ from gradio import (
     utils,
 )
 from pydantic import ValidationError
+from starlette.routing import Match
 
 from ui.errors import log_trace, report_fault, user_error
+from ui.gradio_queue import Shares, list_queue_names, use_shared_queue
 
 log = logging.getLogger("captionlens")
+# What the page and gradio's clients ask for. Not: /run and /api, which pass the queue by, and what
+# gradio has for other pages (recordings, streams, monitoring, editing, proxies).
+STREAM_ROUTES = (
+    "/gradio_api/queue/data",
+    "/gradio_api/call/{api_name}/{event_id}",
+    "/gradio_api/call/v2/{api_name}/{event_id}",
+)
+UPLOAD_ROUTE = "/gradio_api/upload"
+OPEN_ROUTES = (
+    *STREAM_ROUTES,
+    UPLOAD_ROUTE,
+    "/",
+    "/config",
+    "/theme.css",
+    "/static/{path:path}",
+    "/assets/{path:path}",
+    "/favicon.ico",
+    "/robots.txt",
+    "/manifest.json",
+    "/pwa_icon",
+    "/pwa_icon/{size}",
+    "/gradio_api/info",
+    "/gradio_api/openapi.json",
+    "/gradio_api/app_id",
+    "/gradio_api/startup-events",
+    "/gradio_api/theme.css",
+    "/gradio_api/heartbeat/{session_hash}",
+    "/gradio_api/queue/join",
+    "/gradio_api/queue/status",
+    "/gradio_api/call/{api_name}",
+    "/gradio_api/call/v2/{api_name}",
+    "/gradio_api/cancel",
+    "/gradio_api/reset",
+    "/gradio_api/upload_progress",
+    "/gradio_api/file={path_or_url:path}",
+)
+# There if GRADIO_MCP_SERVER is set
+MCP_ROUTES = ("/gradio_api/mcp", "/gradio_api/mcp/{path:path}")
 FILE_FORMAT = '{"path": its address, "meta": {"_type": "gradio.FileData"}}'
 
 
 def list_internal_names() -> Iterator[tuple[Any, str]]:
     """Each name that this module relies on, with the object that must have it."""
+    yield from list_queue_names()
     yield processing_utils, "async_ssrf_protected_download"
     yield processing_utils, "save_bytes_to_cache"
     yield utils, "get_upload_folder"
@@ -44,38 +87,41 @@ def list_internal_names() -> Iterator[tuple[Any, str]]:
     yield exceptions, "AppError"
     yield exceptions, "InvalidPathError"
     yield route_utils, "FnIndexInferError"
-    yield context, "LocalContext"
-    yield context.LocalContext, "blocks"
-    yield context.LocalContext, "event_id"
     yield gr.Blocks, "preprocess_data"
+    yield gr.Blocks(analytics_enabled=False), "temp_file_sets"
     yield gr.Image, "preprocess"
     yield gr.EventData(None, None), "_data"
     yield SimpleNamespace(**signature(block_function.BlockFunction).parameters), "cancels"
-    page = gr.Blocks(analytics_enabled=False).queue()
-    yield page, "_queue"
-    yield page._queue, "__len__"
-    yield page._queue, "active_jobs"
-    yield page._queue, "event_ids_to_events"
-    yield page._queue, "pending_event_ids_session"
-    event = queueing.Event("session", SimpleNamespace(concurrency_id="x"), None, None)
-    yield event, "_id"
-    yield event, "alive"
-    yield event, "session_hash"
 
 
 def check_internal_names() -> None:
-    """Raise RuntimeError, with gradio's version and the name, if one is not there."""
+    """Raise RuntimeError, with gradio's version and the name or route, if one is not there."""
     for owner, name in list_internal_names():
         if not hasattr(owner, name):
             described = getattr(owner, "__name__", type(owner).__name__)
-            raise RuntimeError(
-                f"gradio {gr.__version__} has no {described}.{name}, which the page relies on; "
-                "install a version that requirements.txt allows"
-            )
+            _complain(f"{described}.{name}")
+    app = routes.App.create_app(gr.Blocks(analytics_enabled=False))
+    for path in OPEN_ROUTES:
+        if not _has_route(app, re.sub(r"{.*?}", "x", path)):
+            _complain(f"route {path}")
 
 
-def install(download: Callable[[str, str], Any]) -> None:
+def _complain(missing: str) -> None:
+    raise RuntimeError(
+        f"gradio {gr.__version__} has no {missing}, which the page relies on; "
+        "install a version that requirements.txt allows"
+    )
+
+
+def _has_route(app: routes.App, path: str) -> bool:
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": []}
+    return any(route.matches(scope)[0] is not Match.NONE for route in app.routes)
+
+
+def install(download: Callable[[str, str], Any], shares: Shares) -> None:
     """Patch gradio, whatever the page.
+
+    Visitors share the queue of every page that is built from now on as `shares` says.
 
     Files that are given by their address are fetched with `download`: an async function of the
     address and the folder for our copy, which returns its path.
@@ -84,6 +130,7 @@ def install(download: Callable[[str, str], Any]) -> None:
     but not gradio's trace, in which a visitor's words would stand.
     """
     check_internal_names()
+    use_shared_queue(shares)
     processing_utils.async_ssrf_protected_download = lambda url, cache_dir: download(url, cache_dir)
     for module in (queueing, routes):
         module.traceback = SimpleNamespace(print_exc=_log_place)
@@ -123,7 +170,9 @@ class CheckedBlocks(gr.Blocks):
             inputs = self.check_values(block_fn.inputs, inputs)
         try:
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except (ValidationError, exceptions.InvalidPathError) as error:
+        except (ValidationError, exceptions.InvalidPathError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
             message = f"A file in this request cannot be read; give it as {FILE_FORMAT}"
             raise user_error(message) from error
 
@@ -143,41 +192,22 @@ def get_upload_folder() -> str:
     return utils.get_upload_folder()
 
 
+def set_upload_folder(folder: Path) -> None:
+    """Have gradio keep visitors' files there, for a page that is built afterwards."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+
+
+def forget_deleted_files(page: gr.Blocks) -> None:
+    """Forget the addresses of visitors' files that are gone; gradio would keep them all."""
+    for paths in page.temp_file_sets:
+        paths -= {path for path in list(paths) if not os.path.lexists(path)}
+
+
 def save_to_cache(content: bytes, name: str, folder: str | None = None) -> str:
     """Write a file to gradio's folder, which it serves and cleans; returns the path."""
     return processing_utils.save_bytes_to_cache(content, name, folder or get_upload_folder())
 
 
-def is_queue_busy(page: gr.Blocks) -> bool:
-    """Whether a request waits or runs."""
-    return bool(len(page._queue) or any(page._queue.active_jobs))
-
-
 def get_request_errors() -> tuple[type[Exception], ...]:
     """What gradio raises for endpoints and arguments that the page does not have."""
     return route_utils.FnIndexInferError, KeyError, TypeError
-
-
-@dataclass(frozen=True)
-class QueuedRequest:
-    """A request in gradio's queue."""
-
-    queue: queueing.Queue
-    event_id: str
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether it was cancelled, or its page or connection is closed."""
-        event = self.queue.event_ids_to_events.get(self.event_id)
-        return (
-            event is None
-            or not event.alive
-            or event._id not in self.queue.pending_event_ids_session.get(event.session_hash, ())
-        )
-
-
-def get_queued_request() -> QueuedRequest | None:
-    """The request that this thread answers; None if it did not come through the queue."""
-    page = context.LocalContext.blocks.get(None)
-    event_id = context.LocalContext.event_id.get(None)
-    return None if page is None or event_id is None else QueuedRequest(page._queue, event_id)

@@ -10,6 +10,7 @@ from ui.lesson import tab as lesson
 from ui.serving.captioners import Captioners
 from ui.serving.request_checks import Page
 from ui.serving.requests import request_handler
+from ui.serving.shares import FairShares
 from ui.tabs import caption, compare, explain, many
 from ui.uploads.addresses import download_file
 
@@ -53,8 +54,8 @@ def create_theme() -> gr.Theme:
 
 def build(captioners: Captioners) -> gr.Blocks:
     """The page, yet to be launched with `create_theme()` and `CSS`."""
-    gradio_internals.install(download_file)
-    with Page(title="CaptionLens", delete_cache=(3600, 3600)) as page:
+    gradio_internals.install(download_file, FairShares())
+    with Page(title="CaptionLens") as page:
         model = _add_header(captioners)
         _add_tabs(captioners, model)
         _load_when_chosen(captioners, model)
@@ -70,7 +71,7 @@ def _add_header(captioners: Captioners) -> gr.Dropdown:
             captioners.names,
             value=captioners.names[0],
             label="Model",
-            allow_custom_value=True,
+            allow_custom_value=captioners.allows_hub,
             min_width=220,
         )
 
@@ -115,12 +116,12 @@ def _load_when_chosen(captioners: Captioners, model: gr.Dropdown) -> None:
     cannot be had gives way to the one before."""
 
     @request_handler(captioners, on_cores=False)
-    def load(name: str | None, progress: gr.Progress = gr.Progress()):  # noqa: B008 (gradio's way)
+    def load_captioner(name: str | None, progress: gr.Progress = gr.Progress()):  # noqa: B008 (gradio's way)
         progress(0, desc=f"Loading {name}")
         captioners.get(name)
         return name
 
     loaded = gr.State(captioners.names[0])
-    model.input(load, [model], [loaded], api_visibility="private").failure(
+    model.input(load_captioner, [model], [loaded], api_visibility="private").failure(
         lambda before: before, [loaded], [model], api_visibility="private"
     )

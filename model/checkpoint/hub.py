@@ -5,19 +5,12 @@ import os
 import re
 from collections.abc import Callable
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
-from huggingface_hub.utils import validate_repo_id
-
+from model.checkpoint.limits import weigh_files
 from model.errors import CheckpointError
 from model.explain.familiarity import FAMILIARITY
 from model.files import LFS_POINTER, find_similar, is_lfs_pointer_file
@@ -30,15 +23,6 @@ PICKLED = "pytorch_model.bin"
 ITS_WEIGHTS_ARE_PICKLED = (
     f"its weights are pickled ({PICKLED}), a format that can hold programs; "
     "allow_pickle=True, or --allow-pickle, reads the tensors in it and nothing else"
-)
-HOST = "|".join(map(re.escape, ["huggingface.co", "hf.co", urlsplit(constants.ENDPOINT).netloc]))
-ADDRESS = re.compile(
-    rf"(?:(?:https?://)?(?:www\.)?(?:{HOST})/|hf://)"
-    r"(?:(?P<kind>models|datasets|spaces)/)?"
-    r"(?P<id>(?!(?:models|datasets|spaces)/)[^/?#@\s]+/[^/?#@\s]+?)(?:\.git)?"
-    r"(?:/(?:tree|blob|resolve|raw|commits?)/(?P<revision>[^/?#\s]+))?"
-    r"(?:[/?#].*)?",
-    re.IGNORECASE,
 )
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 PATIENCE = 10  # seconds that the hub may take to say what a repository holds
@@ -61,11 +45,27 @@ class HubAddress(NamedTuple):
 def parse_hub_address(name: str) -> HubAddress | None:
     """What https://huggingface.co/datasets/USER/NAME/tree/main, or hf.co/USER/NAME, or another
     address of the hub names; None for what is no such address."""
-    match = ADDRESS.fullmatch(name.strip())
+    match = _compile_address().fullmatch(name.strip())
     if not match:
         return None
     revision = match["revision"] and unquote(match["revision"])
     return HubAddress((match["kind"] or "models").lower(), match["id"], revision)
+
+
+@cache
+def _compile_address() -> re.Pattern[str]:
+    """The pattern of an address of the hub, which may be a mirror's."""
+    from huggingface_hub import constants
+
+    hosts = ["huggingface.co", "hf.co", urlsplit(constants.ENDPOINT).netloc]
+    return re.compile(
+        rf"(?:(?:https?://)?(?:www\.)?(?:{'|'.join(map(re.escape, hosts))})/|hf://)"
+        r"(?:(?P<kind>models|datasets|spaces)/)?"
+        r"(?P<id>(?!(?:models|datasets|spaces)/)[^/?#@\s]+/[^/?#@\s]+?)(?:\.git)?"
+        r"(?:/(?:tree|blob|resolve|raw|commits?)/(?P<revision>[^/?#\s]+))?"
+        r"(?:[/?#].*)?",
+        re.IGNORECASE,
+    )
 
 
 def model_name(name: str | Path) -> str | Path:
@@ -91,6 +91,9 @@ def model_name(name: str | Path) -> str | Path:
 
 def is_hub_id(name: str) -> bool:
     """Whether this can be the name of a repository, USER/NAME."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -121,6 +124,19 @@ def checkpoint_folder(
         similar = find_similar(name)
         hint = f"; did you mean {similar}?" if similar else ""
         raise CheckpointError(f"{name}: no such checkpoint folder{hint}")
+    return _download(name, allow_pickle, check)
+
+
+def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) -> Path:
+    """As `checkpoint_folder`, of a repository."""
+    # imported here, as it takes longer than a caption, and a captioner in a folder does without
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
     patterns = ["*.json", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
     try:
         # One question at first: it fails at once where there is no network, a download retries.
@@ -128,7 +144,9 @@ def checkpoint_folder(
         held = {file.rfilename for file in siblings}
         if "config.json" not in held:
             raise CheckpointError(f"{name}: there is no config.json, so it is no captioner")
-        check(Path(snapshot_download(name, allow_patterns=["config.json"])))
+        folder = Path(snapshot_download(name, allow_patterns=["config.json"]))
+        weigh_files(folder)
+        check(folder)
         is_safe = any(fnmatch(file, f"{SAFE}*.safetensors") and "/" not in file for file in held)
         if not is_safe and any(file.startswith("pytorch_model") for file in held):
             if not allow_pickle:
@@ -161,7 +179,9 @@ def checkpoint_folder(
 
 
 def _without_pointers(folder: Path) -> Path:
-    """The folder of a checkpoint; raises CheckpointError if Git LFS has yet to fetch its files."""
+    """The folder of a checkpoint; raises CheckpointError if Git LFS has yet to fetch its files, and
+    as `weigh_files` does."""
+    weigh_files(folder)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".txt", ".safetensors", ".bin") and is_lfs_pointer_file(path):
             raise CheckpointError(f"{path}: {LFS_POINTER}")

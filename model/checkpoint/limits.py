@@ -2,6 +2,7 @@
 a few bytes may ask for more memory than there is."""
 
 import json
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors import safe_open
 from torch import nn
 
 from model.errors import CheckpointError
+from model.files import is_lfs_pointer_file
 
 SETTINGS = (
     "config.json",
@@ -17,18 +19,47 @@ SETTINGS = (
     "preprocessor_config.json",
     "processor_config.json",
 )
-MAX_JSON_BYTES = 100_000_000  # a tokenizer of 250,000 words has 17 million
+READ_SUFFIXES = (".json", ".txt", ".safetensors", ".bin")  # of the files that a captioner has
+MAX_SETTINGS_BYTES = 10_000_000  # of each of SETTINGS: the longest have some thousand
+MAX_TEXT_BYTES = 100_000_000  # a tokenizer of 250,000 words has 17 million
+MAX_HEADER_BYTES = 10_000_000  # of safetensors: a thousand tensors take a tenth of a million
 MAX_LAYERS = 200
 MAX_SIDE = 2048  # pixels of the encoder's input
 MAX_BEAMS = 100
 MAX_WINDOW = 64  # patches a side, of which Swin keeps a table of their pairs
 
 
+def weigh_files(folder: Path) -> None:
+    """Look at a checkpoint's files before they are read.
+
+    Raises CheckpointError for one that is no plain file (a device or a pipe may never end), and for
+    one that is larger than any captioner's.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in READ_SUFFIXES or not path.exists():
+            continue  # a link that leads nowhere is a missing file, as its reader says
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise CheckpointError(f"{path}: not a plain file; copy the checkpoint anew")
+        if is_lfs_pointer_file(path):
+            continue  # whose content is yet to come
+        if path.suffix == ".safetensors":
+            with path.open("rb") as file:  # its first eight bytes: how long its header is
+                size, limit = int.from_bytes(file.read(8), "little"), MAX_HEADER_BYTES
+        elif path.suffix in (".json", ".txt"):
+            size, limit = about.st_size, MAX_TEXT_BYTES
+            if path.name in SETTINGS:
+                limit = MAX_SETTINGS_BYTES
+        else:
+            continue  # pickled weights may be of any size
+        if size > limit:
+            what = "its header is " if path.suffix == ".safetensors" else ""
+            raise CheckpointError(f"{path}: {what}larger than {limit // 10**6} MB")
+
+
 def check_settings(folder: Path) -> None:
     """Raises CheckpointError for sizes that no captioner has."""
-    for path in folder.glob("*.json"):
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise CheckpointError(f"{path}: larger than {MAX_JSON_BYTES // 10**6} MB")
+    weigh_files(folder)
     for name in SETTINGS:
         try:
             values = json.loads((folder / name).read_text(encoding="utf-8"))

@@ -1,13 +1,15 @@
 """Our own format: `config.json`, `model.safetensors`, `tokenizer.json`, `preprocessor_config.json`,
 and `familiarity.safetensors` where the captioner can tell unfamiliar photos."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from transformers import AutoImageProcessor
-from transformers.initialization import no_init_weights
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from model.checkpoint.hub import WEIGHTS
 from model.checkpoint.limits import check_settings
@@ -15,7 +17,8 @@ from model.checkpoint.problems import blame_file, check_fit
 from model.errors import CheckpointError, OptionError
 from model.explain.familiarity import FAMILIARITY, Familiarity
 from model.network.config import CaptionerConfig
-from model.network.encoder import check_encoder
+from model.network.encoder_families import OF_TRANSFORMERS, check_encoder, create_encoder
+from model.network.image_processor import load_image_processor
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer
 from model.search.generation import choose_options
@@ -43,19 +46,22 @@ def read_network(folder: Path) -> Network:
     if not (folder / "preprocessor_config.json").is_file():
         raise CheckpointError(f"{folder / 'preprocessor_config.json'}: missing")
     with blame_file(folder / "preprocessor_config.json"):
-        processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        processor = load_image_processor(folder)
     try:
         choose_options(config)
     except OptionError as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     with blame_file(folder / "config.json"):  # sizes that make no network
-        with torch.device("meta"):  # no memory, until the sizes are known to fit the file
-            planned = Network(config, tokenizer, processor)
-        _check_weights(planned, folder / WEIGHTS)
-        with no_init_weights():  # every weight is read from the file
+        # no memory, until the sizes are known to fit the file
+        with torch.device("meta"), _NoRandomWeights():
             network = Network(config, tokenizer, processor)
-    _read_weights(network, folder / WEIGHTS)
-    return network.eval()
+        weights = _read_weights(network, folder / WEIGHTS)
+        if config.encoder["model_type"] in OF_TRANSFORMERS:
+            # they compute some of their buffers, which no file has
+            with _NoRandomWeights():
+                network.encoder = create_encoder(config.encoder, config.image_size)
+    network.load_state_dict(weights, assign=True)
+    return network.requires_grad_(True).eval()
 
 
 def write_checkpoint(
@@ -82,33 +88,45 @@ def write_checkpoint(
         (folder / FAMILIARITY).unlink(missing_ok=True)
 
 
-def _check_weights(network: Network, path: Path) -> None:
-    """Raises CheckpointError unless a safetensors file holds what fits the network."""
+class _NoRandomWeights(TorchFunctionMode):
+    """New layers keep the weights that they happen to have: others are read from the file. (On the
+    device "meta", where they have none, torch imports its compiler to draw random numbers.)"""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def _read_weights(network: Network, path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file in float32, by the network's names.
+
+    Raises CheckpointError unless they are what fits the network, and finite.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path}: missing; a captioner's weights are kept as safetensors")
-    expected = network.state_dict()
     try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+        weights = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from error
+    network.encoder.rename_state(weights, "encoder.")
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     problems = {
-        "missing": [k for k in expected if k not in shapes],
-        "unexpected": [k for k in shapes if k not in expected],
+        "missing": [name for name in expected if name not in weights],
+        "unexpected": [name for name in weights if name not in expected],
         "wrong shape": [
-            f"{k} is {shapes[k]}, not {tuple(v.shape)}"
-            for k, v in expected.items()
-            if k in shapes and shapes[k] != tuple(v.shape)
+            f"{name} is {tuple(weights[name].shape)}, not {shape}"
+            for name, shape in expected.items()
+            if name in weights and tuple(weights[name].shape) != shape
         ],
+        "not finite": [name for name, tensor in weights.items() if not tensor.isfinite().all()],
     }
     check_fit(path, problems)
-
-
-@torch.no_grad()
-def _read_weights(network: Network, path: Path) -> None:
-    """Read a safetensors file that fits into the network."""
-    with safe_open(path, framework="pt") as file:
-        for key, tensor in network.state_dict().items():
-            tensor.copy_(file.get_tensor(key))
-            if not tensor.isfinite().all():
-                raise CheckpointError(f"{path}: {key} has numbers that are not finite")
+    # copies: the file may be replaced while the captioner runs
+    return {name: weights.pop(name).to(torch.float32, copy=True) for name in expected}

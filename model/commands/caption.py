@@ -110,7 +110,7 @@ def run(settings: argparse.Namespace) -> int:
     if output:
         check_output_file(output)
     begun = output if settings.resume and output and output.exists() else None
-    done = _find_done(begun, output_format, settings.num_captions) if begun else set()
+    done = _find_done_photos(begun, output_format, settings.num_captions) if begun else set()
     captioner = load_captioner(settings.checkpoint, settings.allow_pickle)
     photos = read_photos(settings.paths, done)
     batches = caption_all(captioner, photos, settings.batch_size or BATCH_SIZE, **options)
@@ -149,8 +149,8 @@ def _choose_format(settings: argparse.Namespace) -> str:
     return output_format
 
 
-def _find_done(output: Path, output_format: str, num_captions: int) -> set[str]:
-    """The `photo_key` of each photo that has all of its captions in the output."""
+def _find_done_photos(output: Path, output_format: str, num_captions: int) -> set[str]:
+    """The `make_photo_key` of each photo that has all of its captions in the output."""
     counts = count_captions(output, output_format)
     return {image for image, count in counts.items() if count >= num_captions}
 

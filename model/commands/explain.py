@@ -100,6 +100,7 @@ def run(settings: argparse.Namespace) -> int:
 
 
 def _save_arrays(explanation: Explanation, maps: list[np.ndarray], path: Path) -> None:
+    """Write the maps and the weights behind them as .npz."""
     attention = explanation.attention
     with open(path, "wb") as file:  # given a name, savez would add .npz to one that ends in .NPZ
         np.savez_compressed(

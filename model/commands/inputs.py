@@ -11,7 +11,7 @@ from model.checkpoint.hub import SHIPPED
 from model.errors import ImageError
 from model.images import find_images, load_image
 from model.loading import load
-from model.output.records import photo_key
+from model.output.records import make_photo_key
 
 
 def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def read_photos(
 ) -> Iterator[tuple[Path, Image.Image | ImageError]]:
     """(path, photo or error) of photos and of all photos in folders, read as they are needed.
 
-    skip: the `photo_key` of each photo to leave out.
+    skip: the `make_photo_key` of each photo to leave out.
     """
     for path in paths:
         try:
@@ -49,7 +49,7 @@ def read_photos(
             yield Path(path), error
             continue
         for photo_path in photo_paths:
-            if photo_key(str(photo_path)) in skip:
+            if make_photo_key(str(photo_path)) in skip:
                 continue
             try:
                 yield photo_path, load_image(photo_path)

@@ -74,7 +74,7 @@ def find_alternatives(
     finished: list[_PartialWord] = []
     growing: list[_PartialWord] = []
     for index, word in enumerate(words):
-        for token, log_probability in _likeliest_first_tokens(
+        for token, log_probability in _find_likeliest_first_tokens(
             network, log_probabilities[word.start], tokens[word.start], is_first=index == 0
         ):
             partial = _PartialWord(index, word.start, [token], log_probability)
@@ -83,7 +83,9 @@ def find_alternatives(
         last_tokens = [[partial.tokens[-1] for partial in growing]]
         column = cache.length
         output = network.decoder(
-            torch.tensor(last_tokens, device=network.device), cache, tree=_tree(growing, cache)
+            torch.tensor(last_tokens, device=network.device),
+            cache,
+            tree=_build_tree(growing, cache),
         )
         best, cache = output.logits[0].float().log_softmax(-1).max(-1), output.cache
         unfinished = []
@@ -107,7 +109,7 @@ def find_alternatives(
     return alternatives
 
 
-def _likeliest_first_tokens(
+def _find_likeliest_first_tokens(
     network: Network, log_probabilities: Tensor, caption_token: int, is_first: bool
 ) -> list[tuple[int, float]]:
     """The `MAX_ALTERNATIVES` likeliest tokens that may begin a word here, without the caption's
@@ -130,7 +132,7 @@ def _likeliest_first_tokens(
     ][:MAX_ALTERNATIVES]
 
 
-def _tree(partials: Sequence[_PartialWord], cache: Cache) -> TokenTree:
+def _build_tree(partials: Sequence[_PartialWord], cache: Cache) -> TokenTree:
     """Each one's last token: it sees the caption before the word, and the word's own tokens."""
     mask = torch.zeros(len(partials), cache.length + len(partials), dtype=torch.bool)
     for row, partial in enumerate(partials):

@@ -24,7 +24,7 @@ from model.explain.replay import (
     tokenize_sentence,
 )
 from model.network.network import EncodedPhoto, Network
-from model.search.caption import Caption, CaptionWord, with_probabilities
+from model.search.caption import Caption, CaptionWord, add_probabilities
 from model.wording import ALIKE_MAPS, describe_unneeded_photo
 
 MIN_GAIN = math.log(1.25)  # nats; a word that gains less from the photo hardly needs it
@@ -93,10 +93,10 @@ class Explanation:
 
         maps: of all words, from `heatmaps`.
         """
-        notes = [self.photo_independent_note(i) for i in range(len(self.words))]
-        return [note for note in (alike_maps_note(maps), *notes) if note]
+        notes = [self.describe_unneeded_photo(i) for i in range(len(self.words))]
+        return [note for note in (describe_alike_maps(maps), *notes) if note]
 
-    def photo_independent_note(self, word: int) -> str | None:
+    def describe_unneeded_photo(self, word: int) -> str | None:
         """The sentence for a word that would have been as likely without the photo, or None."""
         if self.gains[word] >= MIN_GAIN:
             return None
@@ -105,7 +105,7 @@ class Explanation:
         return describe_unneeded_photo(text, probability, without_photo)
 
 
-def alike_maps_note(maps: Sequence[np.ndarray]) -> str | None:
+def describe_alike_maps(maps: Sequence[np.ndarray]) -> str | None:
     """The sentence for maps of several words that are all alike, or None."""
     return ALIKE_MAPS if len(maps) > 1 and compute_spread(maps) < MIN_SPREAD else None
 
@@ -142,7 +142,7 @@ def explain(
     return Explanation(
         caption=Caption(
             text=" ".join(word.text for word in words),
-            words=with_probabilities(words, log_probabilities.tolist()),
+            words=add_probabilities(words, log_probabilities.tolist()),
             log_probability=float(log_probabilities.sum()),
             tokens=tuple(tokens),
         ),

@@ -63,7 +63,7 @@ class CrossAttention:
 Selection = int | Sequence[int] | None  # of layers or heads: one, several, or all
 
 
-def raw_attention(
+def rate_by_attention(
     attention: CrossAttention,
     span: tuple[int, int],
     layer: Selection = None,
@@ -74,7 +74,7 @@ def raw_attention(
     return _average(attention.weights, span, layer, head)
 
 
-def gradient_weighted(
+def rate_by_gradient(
     attention: CrossAttention,
     span: tuple[int, int],
     layer: Selection = None,
@@ -86,7 +86,7 @@ def gradient_weighted(
     return _average(np.maximum(attention.weights * attention.gradients, 0), span, layer, head)
 
 
-def rolled_out(
+def rate_by_rollout(
     attention: CrossAttention,
     span: tuple[int, int],
     layer: Selection = None,
@@ -94,20 +94,20 @@ def rolled_out(
 ) -> np.ndarray:
     """The weights, followed through the encoder to the patches its tokens were mixed from
     (Abnar and Zuidema 2020). Sums to at most one."""
-    return raw_attention(attention, span, layer, head) @ attention.rollout
+    return rate_by_attention(attention, span, layer, head) @ attention.rollout
 
 
-def gradient_rolled_out(
+def rate_by_gradient_rollout(
     attention: CrossAttention,
     span: tuple[int, int],
     layer: Selection = None,
     head: Selection = None,
 ) -> np.ndarray:
-    """As `gradient_weighted`, followed through the encoder as in `rolled_out`; in nats."""
-    return gradient_weighted(attention, span, layer, head) @ attention.rollout
+    """As `rate_by_gradient`, followed through the encoder as in `rate_by_rollout`; in nats."""
+    return rate_by_gradient(attention, span, layer, head) @ attention.rollout
 
 
-def occluded(
+def rate_by_occlusion(
     attention: CrossAttention,
     span: tuple[int, int],
     layer: Selection = None,
@@ -181,30 +181,30 @@ METHODS = {
         Method(
             "attention",
             "Bright: what the word looked at, whether it mattered or not.",
-            raw_attention,
+            rate_by_attention,
         ),
         Method(
             "gradient",
             "Bright: what the word looked at and what made it likelier.",
-            gradient_weighted,
+            rate_by_gradient,
             (Requirement.GRADIENTS,),
         ),
         Method(
             "rollout",
             "As attention, followed through the encoder to the patches themselves.",
-            rolled_out,
+            rate_by_rollout,
             (Requirement.ROLLOUT,),
         ),
         Method(
             "gradient-rollout",
             "As gradient, followed through the encoder to the patches themselves.",
-            gradient_rolled_out,
+            rate_by_gradient_rollout,
             (Requirement.GRADIENTS, Requirement.ROLLOUT),
         ),
         Method(
             "occlusion",
             "Bright: where hiding the photo makes the word less likely. Takes seconds.",
-            occluded,
+            rate_by_occlusion,
             (Requirement.OCCLUSION,),
             has_layers=False,
         ),
@@ -254,7 +254,7 @@ def compute_heatmap(
 
 def compute_image_share(attention: CrossAttention, span: tuple[int, int]) -> float:
     """How much of a word's attention fell on the image rather than on prefix tokens, 0 to 1."""
-    return float(raw_attention(attention, span)[attention.num_prefix_tokens :].sum())
+    return float(rate_by_attention(attention, span)[attention.num_prefix_tokens :].sum())
 
 
 def find_sinks(attention: CrossAttention) -> np.ndarray:

@@ -81,7 +81,7 @@ def read_sentence(
     """As `score_tokens`, with the output of the decoder's one pass, whose cache holds the
     sentence."""
     cache = network.decoder.look_at(image_features)
-    inputs = _decoder_inputs(network, tokens).expand(len(image_features), -1)
+    inputs = _make_decoder_inputs(network, tokens).expand(len(image_features), -1)
     output = network.decoder(inputs, cache, need_weights)
     return _gather_log_probabilities(output, tokens), output
 
@@ -117,7 +117,7 @@ def replay_with_gradients(network: Network, photo: EncodedPhoto, tokens: list[in
     with torch.enable_grad():
         positions = torch.arange(len(tokens), device=network.device)
         tree = TokenTree.branches(positions, cached=len(tokens))
-        inputs = _decoder_inputs(network, tokens)
+        inputs = _make_decoder_inputs(network, tokens)
         output = network.decoder(inputs, cache, need_weights=True, tree=tree)
         total = _gather_log_probabilities(output, tokens).sum()
         weights = output.cross_attn_weights or ()
@@ -177,10 +177,10 @@ def measure_occlusion(
     rows, cols = network.encoder.grid_size
     side = max(1, min(rows, cols) // 4)
 
-    def window_starts(length: int) -> list[int]:
+    def list_window_starts(length: int) -> list[int]:
         return sorted({*range(0, length - side, max(1, side // 2)), length - side})
 
-    corners = [(top, left) for top in window_starts(rows) for left in window_starts(cols)]
+    corners = [(top, left) for top in list_window_starts(rows) for left in list_window_starts(cols)]
     hidden = np.zeros((len(corners), rows, cols), dtype=bool)
     for mask, (top, left) in zip(hidden, corners, strict=True):
         mask[top : top + side, left : left + side] = True
@@ -191,7 +191,7 @@ def measure_occlusion(
     return (total / hidden.sum(axis=0)).astype(np.float32)
 
 
-def _decoder_inputs(network: Network, tokens: list[int]) -> Tensor:
+def _make_decoder_inputs(network: Network, tokens: list[int]) -> Tensor:
     """What is read for each token to be predicted: (1, tokens)."""
     return torch.tensor([[network.tokenizer.start, *tokens[:-1]]], device=network.device)
 

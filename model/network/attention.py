@@ -39,19 +39,22 @@ class MultiHeadAttention(nn.Module):
         width: size of the vectors that ask (and of the output).
         num_heads: must divide `width`.
         context_width: size of the vectors that are looked at; `width` if not given.
+        bias: whether the projections to queries, keys and values have one.
 
     There is no dropout on the weights: it would cost the fused kernel on a CPU, and the weights
     that are shown would not be those that were used.
     """
 
-    def __init__(self, width: int, num_heads: int, context_width: int | None = None):
+    def __init__(
+        self, width: int, num_heads: int, context_width: int | None = None, bias: bool = True
+    ):
         super().__init__()
         if width % num_heads:
             raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(context_width or width, width)
-        self.value = nn.Linear(context_width or width, width)
+        self.query = nn.Linear(width, width, bias)
+        self.key = nn.Linear(context_width or width, width, bias)
+        self.value = nn.Linear(context_width or width, width, bias)
         self.output = nn.Linear(width, width)
 
     def keys_values(self, context: Tensor) -> KeyValues:
@@ -65,6 +68,7 @@ class MultiHeadAttention(nn.Module):
         *,
         is_causal: bool = False,
         mask: Tensor | None = None,
+        visible: Tensor | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Let every position of `x` look at `keys_values`.
@@ -76,6 +80,8 @@ class MultiHeadAttention(nn.Module):
             is_causal: `x` is the last T of the S positions of `keys_values`, and none sees a
                 later one.
             mask: (T, S) bool, which positions each of `x` sees; all if not given.
+            visible: (batch, S) bool, which positions of each row of `keys_values` are there at
+                all and no padding; at least one a row, all if not given.
             need_weights: also return the attention weights, at the price of the fused kernel.
 
         Returns:
@@ -91,6 +97,9 @@ class MultiHeadAttention(nn.Module):
         if is_causal and length > 1:
             mask = torch.ones(length, context_length, dtype=torch.bool, device=x.device)
             mask = mask.tril(context_length - length)
+        if visible is not None:
+            there = visible[:, None, None]  # (batch, 1, 1, S), for all heads and queries
+            mask = there if mask is None else mask & there
         weights = None
         # the fused kernel's backward pass is slow on a CPU: a training step took 1.4 times as long
         slow = x.device.type == "cpu" and torch.is_grad_enabled()

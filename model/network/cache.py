@@ -21,10 +21,14 @@ class Cache:
     """The keys and values of all layers. Reading more tokens gives a new cache; this one stays.
 
     The rows of `self_attn` are hypotheses, those of `cross_attn` images. There may be several rows
-    for each image, which follow one another and share its keys and values.
+    for each image, which follow one another and share its keys and values. A translator has source
+    sentences for images.
+
+    visible: (images, S) bool, which of the S context positions are no padding; None: all.
     """
 
     layers: tuple[LayerCache, ...]
+    visible: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -49,6 +53,9 @@ class Cache:
         """Keep these hypotheses (rows), and of the images only `images`, or all if None."""
         row_ids = self._ids(rows)
         image_ids = None if images is None else self._ids(images)
+        visible = self.visible
+        if visible is not None and image_ids is not None:
+            visible = visible[image_ids]
         return Cache(
             tuple(
                 LayerCache(
@@ -56,7 +63,8 @@ class Cache:
                     None if layer.self_attn is None else layer.self_attn.select(row_ids),
                 )
                 for layer in self.layers
-            )
+            ),
+            visible,
         )
 
     def replace_images(self, key_values: list[KeyValues]) -> "Cache":

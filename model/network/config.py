@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,14 @@ class CaptionerConfig:
         family = values.pop("model_type", None) if isinstance(values, dict) else None
         if family != FORMAT:
             raise CheckpointError(f"{path}: model_type is {family!r}, not a {FORMAT!r} captioner")
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
+        is_required = {
+            f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(cls)
+        }
+        if unknown := sorted(set(values) - set(is_required)):
             raise CheckpointError(f"{path}: unknown settings: {', '.join(unknown)}")
+        if missing := [name for name in is_required if is_required[name] and name not in values]:
+            raise CheckpointError(f"{path}: without the settings {', '.join(missing)}")
         try:
             return cls(**values)
-        except (TypeError, OptionError) as error:  # TypeError: a required setting is not there
+        except OptionError as error:
             raise CheckpointError(f"{path}: {error}") from error

@@ -6,6 +6,7 @@ image, MLP; learned positions; the output head shares the token embedding's matr
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -116,14 +117,15 @@ class Block(nn.Module):
         cache: LayerCache,
         need_weights: bool = False,
         mask: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> tuple[Tensor, LayerCache, Tensor | None]:
         """x (rows, T, width) -> the same shape, the longer cache, weights (rows, heads, T, S).
 
-        mask: see `TokenTree`; causal if not given.
+        mask: see `TokenTree`; causal if not given. visible: see `Cache`.
         """
         x, text = self.attend_to_text(x, cache.self_attn, mask)
         attended, weights = self.cross_attn(
-            self.cross_attn_norm(x), cache.cross_attn, need_weights=need_weights
+            self.cross_attn_norm(x), cache.cross_attn, visible=visible, need_weights=need_weights
         )
         x = x + self.dropout(attended)
         x = x + self.dropout(self.mlp(self.mlp_norm(x)))
@@ -182,15 +184,16 @@ class TextDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self._initialise(num_layers)
 
-    def look_at(self, image_features: Tensor) -> Cache:
+    def look_at(self, image_features: Tensor, visible: Tensor | None = None) -> Cache:
         """The cache before the first token: each layer's keys and values of the image.
 
         image_features: (images, S, image_width). Done once per image, whatever the number of
-        captions, beams or tokens.
+        captions, beams or tokens. visible: see `Cache`.
         """
         context = self.image_projection(image_features)
         return Cache(
-            tuple(LayerCache(block.cross_attn.keys_values(context)) for block in self.blocks)
+            tuple(LayerCache(block.cross_attn.keys_values(context)) for block in self.blocks),
+            visible,
         )
 
     def forward(
@@ -215,11 +218,12 @@ class TextDecoder(nn.Module):
         x = self.embed(tokens, compute_positions(tokens, cache, self.max_length, tree))
         layers, weights = [], []
         for block, layer in zip(self.blocks, cache.layers, strict=True):
-            x, layer, layer_weights = block(x, layer, need_weights, mask)
+            x, layer, layer_weights = block(x, layer, need_weights, mask, cache.visible)
             layers.append(layer)
             weights.append(layer_weights)
         logits = F.linear(self.final_norm(x), self.token_embedding.weight)
-        return DecoderOutput(logits, Cache(tuple(layers)), tuple(weights) if need_weights else None)
+        cache = replace(cache, layers=tuple(layers))
+        return DecoderOutput(logits, cache, tuple(weights) if need_weights else None)
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """What the first block reads: tokens (rows, T) at positions (T,) -> (rows, T, width)."""

@@ -1,23 +1,23 @@
 """The network of a captioner: encoder and decoder, with the tokenizer and the image processor that
 say what goes in and what comes out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from transformers import AutoConfig
-from transformers.image_processing_utils import BatchFeature
 
 from model.images import ImageSource, load_image, thin_photo
 from model.network.config import CaptionerConfig
 from model.network.decoder import TextDecoder
 from model.network.encoder import ImageEncoder
+from model.network.encoder_families import create_encoder
+from model.network.image_processor import ImageProcessor
 from model.network.tokenizer import CaptionTokenizer
-from model.network.transformers_decoder import TransformersDecoder
+
+if TYPE_CHECKING:  # transformers takes longer to import than a caption takes
+    from model.network.transformers_decoder import TransformersDecoder
 
 
 @dataclass(frozen=True, eq=False)  # == of tensors is no yes or no
@@ -31,22 +31,6 @@ class EncodedPhoto:
 
     pixel_values: Tensor
     image_features: Tensor
-
-
-class ImageProcessor(Protocol):
-    """What is used of transformers' image processors, whose base class has none of it."""
-
-    size: Mapping[str, int]
-    crop_size: Mapping[str, int]
-    do_resize: bool
-    do_center_crop: bool
-    resample: int
-
-    def __call__(self, images: Sequence[Image.Image], *, return_tensors: str) -> BatchFeature:
-        """Photos as tensors: `pixel_values` (B, 3, height, width)."""
-
-    def save_pretrained(self, folder: str | Path) -> object:
-        """Write `preprocessor_config.json`."""
 
 
 class Network(nn.Module):
@@ -63,15 +47,13 @@ class Network(nn.Module):
         tokenizer: CaptionTokenizer,
         image_processor: ImageProcessor,
         encoder: ImageEncoder | None = None,
-        decoder: TextDecoder | TransformersDecoder | None = None,
+        decoder: "TextDecoder | TransformersDecoder | None" = None,
     ):
         super().__init__()
         self.config = config
         self.tokenizer = tokenizer
         self.image_processor = image_processor
-        self.encoder = encoder or ImageEncoder(
-            AutoConfig.for_model(**config.encoder), config.image_size
-        )
+        self.encoder = encoder or create_encoder(config.encoder, config.image_size)
         self.decoder = decoder or TextDecoder(
             vocab_size=config.vocab_size,
             max_length=config.max_length,

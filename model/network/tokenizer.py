@@ -50,6 +50,26 @@ def can_read(tokenizer: Tokenizer) -> bool:
     )
 
 
+def train_byte_level_bpe(
+    sentences: Iterable[str], vocab_size: int, special_tokens: list[str]
+) -> Tokenizer:
+    """Learn byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2) from sentences.
+
+    special_tokens: have the first ids, and are never found in a text.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=special_tokens,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sentences, trainer)
+    return tokenizer
+
+
 class CaptionTokenizer:
     """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token: byte-level BPE,
     as ours is, or WordPiece.
@@ -83,18 +103,8 @@ class CaptionTokenizer:
 
     @classmethod
     def train(cls, captions: Iterable[str], vocab_size: int) -> "CaptionTokenizer":
-        """Learn byte-level BPE (Sennrich et al. 2016, on bytes as in GPT-2) from sentences."""
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=[START, END],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(captions, trainer)
-        return cls(tokenizer)
+        """See `train_byte_level_bpe`."""
+        return cls(train_byte_level_bpe(captions, vocab_size, [START, END]))
 
     @classmethod
     def load(cls, folder: Path) -> "CaptionTokenizer":

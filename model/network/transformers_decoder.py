@@ -52,7 +52,7 @@ class TransformersDecoder(nn.Module):
         image = DynamicCache()
         both = EncoderDecoderCache(DynamicCache(), image)
         any_token = torch.zeros(len(context), 1, dtype=torch.long, device=context.device)
-        self._read(any_token, context, both)
+        self._run_decoder(any_token, context, both)
         return Cache(tuple(map(LayerCache, _read_layers(image))))
 
     def forward(
@@ -77,7 +77,7 @@ class TransformersDecoder(nn.Module):
         any_keys = cache.layers[0].cross_attn.keys
         context = any_keys.new_zeros(1).expand(rows, cache.context_length, 1)
         both = EncoderDecoderCache(words, image)
-        output = self._read(tokens, context, both, need_weights, tree)
+        output = self._run_decoder(tokens, context, both, need_weights, tree)
         longer = Cache(
             tuple(
                 layer._replace(self_attn=keys_values)
@@ -87,7 +87,7 @@ class TransformersDecoder(nn.Module):
         weights = output.cross_attentions if need_weights else None
         return DecoderOutput(cast(Tensor, output.logits), longer, weights)
 
-    def _read(
+    def _run_decoder(
         self,
         tokens: Tensor,
         context: Tensor,
@@ -95,6 +95,7 @@ class TransformersDecoder(nn.Module):
         need_weights: bool = False,
         tree: TokenTree | None = None,
     ) -> CausalLMOutputWithCrossAttentions:
+        """transformers' output for tokens (rows, T), which `both` caches then hold too."""
         places = {}
         if tree is not None:
             hidden = torch.zeros(tree.mask.shape, dtype=context.dtype, device=context.device)

@@ -1,7 +1,6 @@
 """Captioners side by side: what each says of a photo, how sure it is, how long it takes, and where
 the words that they share looked."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from model.captioner import Captioner
 from model.errors import ImageError
 from model.explain.explanation import Explanation
 from model.network.tokenizer import PUNCTUATION
-from model.wording import NOTHING_TO_SAY
+from model.wording import NOTHING_TO_SAY, describe_likelihood
 
 MAX_WORDS = 5  # shown side by side
 # words that two captions may share without agreeing on anything
@@ -40,15 +39,11 @@ class ComparedCaption:
     maps: list[np.ndarray]
     seconds: float
 
-    @property
-    def word_probability(self) -> float:
-        """The geometric mean over the words. Not over the tokens: vocabularies cut words
-        differently."""
-        return math.exp(self.explanation.log_probability / len(self.explanation.words))
-
     def summary(self) -> str:
         """Time and probability, in words."""
-        return f"{self.seconds:.2f} s, {self.word_probability:.0%} likely a word"
+        sentence = self.explanation
+        likelihood = describe_likelihood(sentence.log_probability, len(sentence.words))
+        return f"{self.seconds:.2f} s, {likelihood}"
 
 
 class ChosenWords(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from model.explain.explanation import Explanation, alike_maps_note
+from model.explain.explanation import Explanation, describe_alike_maps
 from model.explain.methods import METHODS
 from model.images import fit_photo
 from model.output.comparison import ComparedCaption, choose_words
@@ -58,8 +58,8 @@ def draw_contact_sheet(
     peak = max(float(m.max()) for m in maps) if settings.get("scale") == "shared" else None
     cells = [_Cell(photo, "photo")]
     for word, heatmap in zip(explanation.words, maps, strict=True):
-        cells.append(_word_cell(photo, word, heatmap, peak))
-    small_print = describe_settings(settings, alike_maps_note(maps))
+        cells.append(_draw_word_cell(photo, word, heatmap, peak))
+    small_print = describe_settings(settings, describe_alike_maps(maps))
     return _draw_sheet([_CellGroup("", cells)], min(5, len(cells)), small_print)
 
 
@@ -79,7 +79,10 @@ def draw_comparison_sheet(
     rows = []
     for caption, indices in zip(captions, chosen_words.indices, strict=True):
         words, maps = caption.explanation.words, caption.maps
-        cells = [_Cell(photo, "photo"), *(_word_cell(photo, words[i], maps[i]) for i in indices)]
+        cells = [
+            _Cell(photo, "photo"),
+            *(_draw_word_cell(photo, words[i], maps[i]) for i in indices),
+        ]
         heading = f"{caption.name}: {caption.explanation.text}  ({caption.summary()})"
         rows.append(_CellGroup(heading, cells))
     columns = max(3, 1 + len(chosen_words.indices[0]))  # so that there is room for the captions
@@ -101,7 +104,7 @@ class _CellGroup(NamedTuple):
     cells: Sequence[_Cell]
 
 
-def _word_cell(
+def _draw_word_cell(
     photo: Image.Image, word: CaptionWord, heatmap: np.ndarray, peak: float | None = None
 ) -> _Cell:
     # a word that the user typed may be as good as impossible, but not impossible

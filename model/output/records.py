@@ -52,12 +52,12 @@ def to_jsonl(record: Mapping[str, Any]) -> str:
 def to_csv(record: Mapping[str, Any]) -> str:
     """A record as a line of CSV, with its line break."""
     if "error" in record:
-        return _csv_line([record["image"], "", "", record["error"]])
+        return _format_csv_line([record["image"], "", "", record["error"]])
     probability = f"{record['log_probability']:.4f}"
-    return _csv_line([record["image"], record["caption"], probability, ""])
+    return _format_csv_line([record["image"], record["caption"], probability, ""])
 
 
-def _csv_line(values: Sequence[str]) -> str:
+def _format_csv_line(values: Sequence[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
     return line.getvalue()
@@ -65,10 +65,10 @@ def _csv_line(values: Sequence[str]) -> str:
 
 JSONL_START = b'{"image":'  # how each line of JSON begins
 CSV_COLUMNS = ["image", "caption", "log_probability", "error"]
-CSV_HEADING = _csv_line(CSV_COLUMNS)
+CSV_HEADING = _format_csv_line(CSV_COLUMNS)
 
 
-def photo_key(image: str, folder: str = "") -> str:
+def make_photo_key(image: str, folder: str = "") -> str:
     """The absolute path of a record's image, by which a later run recognises the photo.
 
     Relative paths begin at the working directory, or else at `folder`. Links are not followed: a
@@ -81,7 +81,7 @@ def photo_key(image: str, folder: str = "") -> str:
 
 def count_captions(path: Path, format: str) -> Counter[str]:
     """How many captions a file of records (format "jsonl" or "csv") holds for each image, by its
-    `photo_key`. Errors are not counted, nor is a last line that was cut off.
+    `make_photo_key`. Errors are not counted, nor is a last line that was cut off.
 
     Raises OptionError for a file of something else.
     """
@@ -99,7 +99,7 @@ def count_captions(path: Path, format: str) -> Counter[str]:
             if columns != CSV_COLUMNS:
                 raise ValueError("another heading")
             records = [dict(zip(columns, row, strict=True)) for row in rows]
-        return Counter(photo_key(r["image"]) for r in records if not r.get("error"))
+        return Counter(make_photo_key(r["image"]) for r in records if not r.get("error"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise OptionError(
             f"{path}: not captions as {format}, so --resume cannot add to it; give another --output"

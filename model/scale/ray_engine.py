@@ -24,7 +24,7 @@ from model.captioner import default_device
 from model.errors import ImageError, RunError
 from model.images import load_image
 from model.loading import load
-from model.output.records import make_records, photo_key
+from model.output.records import make_photo_key, make_records
 from model.output_path import check_output_folder
 from model.scale.attempts import Attempts
 from model.scale.part_files import PartFiles
@@ -83,7 +83,7 @@ def caption_on_ray(
     captioner = load(checkpoint)
     captioner.options(**options)  # raises OptionError before any photo is read
     parts = PartFiles(output, format, captioner.name)
-    done = {photo_key(image) for image in parts.images_done}
+    done = {make_photo_key(image) for image in parts.images_done}
     sources = list(_list_sources(paths, done))
     was_running = ray.is_initialized()
     log = Path(output, LOG_FILE)
@@ -153,8 +153,8 @@ def _list_sources(paths: Sequence[str], done: set[str]) -> Iterator[dict[str, An
         for file in files:
             # bytes that are not text could not be in a table either
             image = os.fsencode(file).decode(errors="backslashreplace")
-            if photo_key(image) not in keys:
-                keys.add(photo_key(image))
+            if make_photo_key(image) not in keys:
+                keys.add(make_photo_key(image))
                 yield {"image": image, "path": os.fsencode(file), "error": problem}
 
 
@@ -164,7 +164,7 @@ def read_source(
     """The photos of a row of `_list_sources`, as rows with their bytes or what is wrong.
 
     Args:
-        done: a Ray reference to the keys (`photo_key`) of the photos to leave out.
+        done: a Ray reference to the keys (`make_photo_key`) of the photos to leave out.
         working_folder: where relative paths begin, as Ray's processes start elsewhere.
     """
     name, problem = source["image"], source["error"]
@@ -177,24 +177,26 @@ def read_source(
             keys_done = ray.get(done)
         try:
             for suffix, data in read_shard(path):
-                if suffix and photo_key(name + suffix, working_folder) in keys_done:
+                if suffix and make_photo_key(name + suffix, working_folder) in keys_done:
                     continue
                 if isinstance(data, ImageError):
-                    yield _photo_row(name + suffix, error=f"{name}{suffix}: {data}")
+                    yield _make_photo_row(name + suffix, error=f"{name}{suffix}: {data}")
                 else:
-                    yield _photo_row(name + suffix, data or b"")
+                    yield _make_photo_row(name + suffix, data or b"")
         except (ImageError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             problem = f"{name}: cannot be read ({reason})"
         except Exception as error:
             problem = f"{name}: {type(error).__name__}: {error}"
-            yield _photo_row(name, error=problem, trace=traceback.format_exc())
+            yield _make_photo_row(name, error=problem, trace=traceback.format_exc())
             return
     if problem:
-        yield _photo_row(name, error=problem)
+        yield _make_photo_row(name, error=problem)
 
 
-def _photo_row(name: str, data: bytes = b"", error: str = "", trace: str = "") -> dict[str, Any]:
+def _make_photo_row(
+    name: str, data: bytes = b"", error: str = "", trace: str = ""
+) -> dict[str, Any]:
     """What a reader hands on: a photo's bytes, or why there are none; the trace is that of a fault
     of the program."""
     return {"image": name, "bytes": data, "error": error, "trace": trace}

@@ -36,7 +36,7 @@ class Caption:
     tokens: tuple[int, ...]
 
 
-def with_probabilities(
+def add_probabilities(
     words: Sequence[Word | CaptionWord], log_probabilities: Sequence[float]
 ) -> list[CaptionWord]:
     """Words (`tokenizer.Word`) with their probabilities, from those of the tokens."""

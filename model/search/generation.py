@@ -20,7 +20,7 @@ from model.network.decoder import Decoder
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer
 from model.search.beams import search_beams
-from model.search.caption import Caption, with_probabilities
+from model.search.caption import Caption, add_probabilities
 from model.search.hypothesis import Hypothesis, Ranked, SearchTask
 from model.search.options import DecodingOptions
 from model.search.rules import NO_EQUAL_TOKENS
@@ -68,10 +68,7 @@ def generate(
             f"max_length {options.max_length} is more than this captioner's "
             f"{decoder.max_length - 1} tokens"
         )
-    if len(prefix) > options.max_length:
-        raise OptionError(
-            f"the beginning has {len(prefix)} tokens, more than max_length {options.max_length}"
-        )
+    check_prefix_length(len(prefix), options.max_length)
     task = SearchTask(decoder, start, end, options, equal_tokens)
     begun, cache = task.read_prefix(prefix, cache)
     if len(prefix) == options.max_length:
@@ -79,6 +76,14 @@ def generate(
     if options.sample or options.num_beams == 1:
         return grow_one_by_one(task, begun, cache)
     return search_beams(task, begun, cache)
+
+
+def check_prefix_length(num_tokens: int, max_length: int) -> None:
+    """Raise OptionError for a beginning of more tokens than a caption may have."""
+    if num_tokens > max_length:
+        raise OptionError(
+            f"the beginning has {num_tokens} tokens; it may have at most {max_length}"
+        )
 
 
 def stream_captions(
@@ -138,7 +143,7 @@ def write_captions(
 
 def _to_caption(hypothesis: Hypothesis, tokenizer: CaptionTokenizer) -> Caption:
     tokens, log_probabilities = hypothesis
-    words = with_probabilities(
+    words = add_probabilities(
         tokenizer.words(tokens[:-1] if tokens[-1:] == (tokenizer.end,) else tokens),
         log_probabilities,
     )

@@ -232,7 +232,7 @@ def test_new_captioner_from_a_pretrained_encoder(captioner, tmp_path):
     assert network.encoder.grid_size == (2, 4) and not network.training
     assert network.pixel_values([draw_photo(300, 100)]).shape == (1, 3, 28, 56)
     pretrained = backbone.encoder.layer[1].mlp.fc1.weight
-    torch.testing.assert_close(network.encoder.backbone.encoder.layer[1].mlp.fc1.weight, pretrained)
+    torch.testing.assert_close(network.encoder.blocks[1].mlp.up.weight, pretrained)
     untrained.save_pretrained(tmp_path / "captioner", torch.float32)
     loaded = load(str(tmp_path / "captioner"))
     assert loaded.caption(draw_photo()) == untrained.caption(draw_photo())

@@ -31,17 +31,14 @@ def build_one_patch_captioner(patch: int) -> Captioner:
     encoder, width = captioner.network.encoder, captioner.network.config.image_width
     with torch.no_grad():
         # position embeddings carry the mark; the encoder's layers add nothing
-        for layer in encoder.backbone.encoder.layer:
-            layer.layer_scale1.lambda1.zero_()
-            layer.layer_scale2.lambda1.zero_()
-        embeddings = encoder.backbone.embeddings
-        embeddings.patch_embeddings.projection.weight[0] = 0
-        embeddings.patch_embeddings.projection.bias[0] = 0
-        embeddings.cls_token[..., 0] = 0
-        embeddings.position_embeddings.zero_()
-        embeddings.position_embeddings[:, 1 + patch, 0] = 50
-        encoder.backbone.layernorm.weight.fill_(1)
-        encoder.backbone.layernorm.bias.zero_()
+        for block in encoder.blocks:
+            block.attn_scale.factors.zero_()
+            block.mlp_scale.factors.zero_()
+        encoder.patch_embedding.weight[0] = 0
+        encoder.patch_embedding.bias[0] = 0
+        encoder.class_token[..., 0] = 0
+        encoder.position_embedding.zero_()
+        encoder.position_embedding[:, 1 + patch, 0] = 50
         for block in captioner.network.decoder.blocks:
             attention = block.cross_attn
             attention.key.weight.zero_()

@@ -3,11 +3,11 @@
 import torch
 from PIL import Image
 from transformers import Dinov2Config, PreTrainedConfig
-from transformers.models.bit.image_processing_bit import BitImageProcessor
 
 from model.captioner import Captioner
 from model.network.config import CaptionerConfig
 from model.network.decoder import TextDecoder
+from model.network.image_processor import read_image_processor
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer
 
@@ -46,8 +46,12 @@ def tiny_captioner(
         num_heads=2,
         decoding={"max_length": 12},
     )
-    processor = BitImageProcessor(
-        size={"height": image_size[0], "width": image_size[1]}, do_center_crop=False
+    processor = read_image_processor(
+        {
+            "image_processor_type": "BitImageProcessor",
+            "size": {"height": image_size[0], "width": image_size[1]},
+            "do_center_crop": False,
+        }
     )
     captioner = Captioner(Network(config, tokenizer, processor))
     with torch.no_grad():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tools.corpus import FOLDER, fetch
+from tools.corpus import FOLDER, fetch_images
 
 pytestmark = pytest.mark.slow  # each starts a program
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow  # each starts a program
 def test_every_file_gives_an_image_or_one_line():
     """A sixth of the files, with a damaged copy each; `python -m tools.corpus` does all."""
     try:
-        fetch(FOLDER)
+        fetch_images(FOLDER)
     except subprocess.CalledProcessError:
         if os.environ.get("CI"):
             raise

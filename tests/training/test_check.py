@@ -45,7 +45,7 @@ def test_nothing_to_complain_of(items):
     assert report.stops == report.warnings == [] and report.readable == items
     text = "\n".join(report.lines())
     assert "train          20        20        40" in text
-    assert "words per caption: 5 to 5, half up to 5, 95 % up to 5" in text
+    assert "words per caption: 5 to 5, half up to 5, 95% up to 5" in text
     assert f"vocabulary: {len(report.vocabulary)} words, 0 of them seen once" in text
     assert report.vocabulary["dog"] == 80
 

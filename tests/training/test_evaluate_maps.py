@@ -101,10 +101,23 @@ def test_boxes(tmp_path):
     assert inside.score(np.zeros((4, 4))) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("changes", [{"images": 3}, {"annotations": [{"image_id": 1}]}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": 3},
+        {"annotations": [{"image_id": 1}]},
+        {"annotations": [{"image_id": 7, "category_id": 18, "bbox": [100, 50]}]},
+    ],
+)
 def test_not_boxes(tmp_path, changes):
     with pytest.raises(DataError, match=r"boxes.json: not a COCO instances file"):
         Boxes.load(coco(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("option, value", [("--limit", "0"), ("--words", "-1"), ("--seed", "-1")])
+def test_numbers_that_cannot_be(option, value, capsys):
+    assert main(["--data", "none", option, value]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {option}: must be ")
 
 
 @pytest.mark.slow

@@ -11,11 +11,12 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from transformers import AutoModel
 
 from model import Captioner, load
 from model.checkpoint.hub import SHIPPED
 from model.explain.familiarity import FAMILIARITY, Familiarity
-from tests.support.tiny import draw_photo, tiny_captioner
+from tests.support.tiny import draw_photo, tiny_captioner, tiny_encoder_config
 from training.evaluate import main as evaluate
 from training.export import main
 from training.publish.model_card import get_public_name
@@ -131,7 +132,7 @@ def test_card_of_a_run(run, tmp_path):
 def test_nothing_of_the_machine_gets_out(run, tmp_path):
     """Also where the encoder came from a folder, which transformers likes to remember."""
     tiny = tiny_captioner()
-    tiny.network.encoder.backbone.save_pretrained(tmp_path / "dino")
+    AutoModel.from_config(tiny_encoder_config()).save_pretrained(tmp_path / "dino")
     tiny.network.image_processor.save_pretrained(tmp_path / "dino")
     shutil.rmtree(run / "best")
     Captioner.from_encoder(

@@ -16,6 +16,7 @@ from tools.serving import served
 from ui.uploads.photos import to_data_url
 
 WORDS = "#caption-lens .word"
+ANNOUNCEMENT = "document.querySelector('#caption-lens .announcement').textContent"
 DONE = "#caption-lens .lens[data-state=done]:not(.busy)"
 
 pytestmark = pytest.mark.browser
@@ -31,7 +32,8 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(checkpoint, tmp_path_factory):
     with_tools = str(find_spec("mcp") is not None)
-    with served(tmp_path_factory.mktemp("app"), checkpoint, GRADIO_MCP_SERVER=with_tools) as app:
+    settings = {"GRADIO_MCP_SERVER": with_tools, "CAPTIONLENS_ALLOW_HUB": "1"}
+    with served(tmp_path_factory.mktemp("app"), checkpoint, **settings) as app:
         yield app.address
         assert "Traceback" not in app.log.read_text()
 
@@ -126,12 +128,11 @@ def test_keyboard_alone(page, tmp_path):
         assert page.locator("#caption-lens h3").inner_text().startswith(f"“{word}”")
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Tab")  # on to the runners-up: the words are one stop
-    assert page.evaluate("!!document.activeElement.closest('.instead')")
-    before = page.inner_text("#caption-lens .hear")
+    assert page.evaluate("!!document.activeElement.closest('.alternatives')")
+    before = page.inner_text("#caption-lens .announcement")
     page.keyboard.press("Enter")
     page.wait_for_function(
-        "before => document.querySelector('#caption-lens .hear').textContent.startsWith('Caption')"
-        " && document.querySelector('#caption-lens .hear').textContent !== before",
+        f"before => {ANNOUNCEMENT}.startsWith('Caption') && {ANNOUNCEMENT} !== before",
         arg=before,
     )
     assert page.evaluate("document.activeElement.className") == "word", "the focus is not lost"
@@ -143,17 +144,16 @@ def test_a_runner_up_is_continued_from(page, checkpoint, tmp_path):
     upload(page, tmp_path / "photo.png")
     words = wait_for_caption(page)
     page.locator(WORDS).nth(1).click()
-    other = page.locator("#caption-lens .instead button").first
+    other = page.locator("#caption-lens .alternatives button").first
     prefix = f"{words[0]} {other.inner_text()}"
     other.click()
     page.wait_for_function(
-        "prefix => document.querySelector('#caption-lens .hear').textContent"
-        ".startsWith('Caption: ' + prefix)",
+        f"prefix => {ANNOUNCEMENT}.startsWith('Caption: ' + prefix)",
         arg=prefix,
     )
     captioner = load(checkpoint)
     expected = captioner.caption(photo, prefix=prefix).text
-    assert page.inner_text("#caption-lens .hear") == f"Caption: {expected}"
+    assert page.inner_text("#caption-lens .announcement") == f"Caption: {expected}"
 
 
 def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
@@ -189,7 +189,7 @@ def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
     text = several.nth(2).locator("b").inner_text()
     several.nth(2).click()
     page.wait_for_function(
-        "text => document.querySelector('#caption-lens .hear').textContent === 'Caption: ' + text",
+        f"text => {ANNOUNCEMENT} === 'Caption: ' + text",
         arg=text,
     )
     assert several.nth(2).get_attribute("aria-pressed") == "true"

@@ -9,7 +9,8 @@ import gradio as gr
 import pytest
 from gradio import processing_utils, queueing, routes, utils
 
-from ui import gradio_internals
+from ui import gradio_internals, gradio_queue
+from ui.serving.shares import FairShares
 
 
 def is_defined_by(owner, name):
@@ -24,6 +25,7 @@ NAMES = [
 ]
 PATCHED = [
     (processing_utils, "async_ssrf_protected_download"),
+    (queueing, "Queue"),
     (queueing, "traceback"),
     (routes, "traceback"),
     (queueing, "error_payload"),
@@ -40,7 +42,7 @@ def test_a_name_that_is_gone_is_a_clear_error(monkeypatch, owner, name):
     monkeypatch.delattr(owner, name)
     expected = rf"gradio {re.escape(gr.__version__)} has no \S*{owner.__name__}\.{name}, "
     with pytest.raises(RuntimeError, match=expected):
-        gradio_internals.install(download=None)
+        gradio_internals.install(download=None, shares=None)
 
 
 def test_an_attribute_that_is_gone_is_a_clear_error(monkeypatch):
@@ -49,6 +51,12 @@ def test_an_attribute_that_is_gone_is_a_clear_error(monkeypatch):
 
     monkeypatch.setattr(queueing.Event, "__init__", init)
     with pytest.raises(RuntimeError, match=r"has no Event\.alive, which the page relies on"):
+        gradio_internals.check_internal_names()
+
+
+def test_a_route_that_is_gone_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(gradio_internals, "OPEN_ROUTES", ("/", "/gradio_api/other/{name}"))
+    with pytest.raises(RuntimeError, match=r"has no route /gradio_api/other/{name}, which"):
         gradio_internals.check_internal_names()
 
 
@@ -64,7 +72,7 @@ def test_addresses_are_fetched_by_our_download(monkeypatch, tmp_path):
 
     for module, name in PATCHED:
         monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
-    gradio_internals.install(download)
+    gradio_internals.install(download, FairShares())
     file = {"path": "https://example.com/x.png", "meta": {"_type": "gradio.FileData"}}
     with gr.Blocks():
         component = gr.Image()
@@ -80,7 +88,7 @@ def test_addresses_are_fetched_by_our_download(monkeypatch, tmp_path):
 
 
 def test_a_request_that_is_not_queued_has_no_visitor():
-    assert gradio_internals.get_queued_request() is None
+    assert gradio_queue.get_queued_request() is None
 
 
 def test_a_request_is_abandoned_once_the_queue_has_lost_it():
@@ -88,7 +96,7 @@ def test_a_request_is_abandoned_once_the_queue_has_lost_it():
     queue = SimpleNamespace(
         event_ids_to_events={"a": event}, pending_event_ids_session={"s": {"a"}}
     )
-    request = gradio_internals.QueuedRequest(queue, "a")
+    request = gradio_queue.QueuedRequest(queue, "a")
     assert not request.is_abandoned
     event.alive = False
     assert request.is_abandoned

@@ -140,9 +140,32 @@ def test_a_visitor_names_no_folder_of_the_host(monkeypatch, name):
 
 @pytest.mark.parametrize("name", ["you/model", "https://huggingface.co/you/model/tree/main"])
 def test_a_model_by_the_address_of_its_page(monkeypatch, name):
+    monkeypatch.setenv("CAPTIONLENS_ALLOW_HUB", "1")
     asked = []
+    monkeypatch.setattr(captioners, "try_checkpoint", lambda name: f"the files of {name}")
     monkeypatch.setattr(captioners, "load", lambda place: asked.append(place) or tiny_captioner())
-    assert Captioners().get(name).name == "you/model" and asked == ["you/model"]
+    assert Captioners().get(name).name == "you/model"
+    assert asked == ["the files of you/model"], "those that were tried"
+
+
+def test_the_hub_is_for_visitors_only_where_the_host_says_so(monkeypatch):
+    monkeypatch.setattr(captioners, "try_checkpoint", lambda name: pytest.fail(f"tried {name}"))
+    monkeypatch.delenv("CAPTIONLENS_ALLOW_HUB", raising=False)
+    offered = Captioners()
+    assert not offered.allows_hub
+    with pytest.raises(CheckpointError, match="you/model: choose a model of the list$"):
+        offered.get("you/model")
+    monkeypatch.setenv("CAPTIONLENS_ALLOW_HUB", "1")
+    assert Captioners().allows_hub
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    assert not Captioners().allows_hub
+
+
+def test_the_hosts_own_are_not_tried(tmp_path, monkeypatch):
+    tiny_captioner().save_pretrained(tmp_path)
+    monkeypatch.setattr(captioners, "try_checkpoint", lambda name: pytest.fail(f"tried {name}"))
+    monkeypatch.setenv("CAPTIONLENS_CHECKPOINT", str(tmp_path))
+    assert Captioners().get().name == str(tmp_path)
 
 
 def test_one_that_many_ask_for_is_loaded_once_and_leaves_nothing_behind(monkeypatch):
@@ -156,6 +179,8 @@ def test_one_that_many_ask_for_is_loaded_once_and_leaves_nothing_behind(monkeypa
         return tiny_captioner()
 
     monkeypatch.setattr(captioners, "load", load)
+    monkeypatch.setattr(captioners, "try_checkpoint", lambda name: name)
+    monkeypatch.setenv("CAPTIONLENS_ALLOW_HUB", "1")
     offered = Captioners()
     with ThreadPoolExecutor(6) as pool:
         asked = [pool.submit(offered.get, name) for name in ["you/model", "you/broken"] * 3]
@@ -214,5 +239,5 @@ def test_on_a_space_only_what_is_listed(monkeypatch):
 
 
 def test_a_beginning_that_is_too_long_leaves_the_caption(captioner):
-    with pytest.raises(ValueError, match="The beginning has .* tokens; it may have at most 11"):
+    with pytest.raises(OptionError, match="the beginning has .* tokens; it may have at most 12"):
         next(caption_tab.write_caption(captioner, draw_photo(), prefix="dog " * 40))

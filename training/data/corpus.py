@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.errors import DataError
+from model.errors import DataError, OptionError
 from model.files import suggest_similar
 from training.data.formats import FORMATS, flickr, hub, recognise
 from training.data.photos import ListedPhoto
@@ -53,7 +53,7 @@ class Corpus:
     def splits_from(self) -> str:
         """Where the splits come from, in words."""
         if not self.given:
-            return "no splits given: the photos' names decide, 80 / 10 / 10 %"
+            return "no splits given: the photos' names decide, 80 / 10 / 10%"
         if "train" in self.given and "dev" not in self.given:
             return "no dev split given: the photos' names choose it, a tenth of train"
         return "splits as given"
@@ -66,12 +66,12 @@ def read_corpus(data: str | Path, format: str | None = None, cache: str | Path =
     cache: folder where the photos of a hub dataset are written.
 
     Splits are those of the data: its lists or columns, or a folder `train/`, `validation/` or
-    `test/` that a photo lies in. Where it has none, each photo's name decides (80 / 10 / 10 %), so
+    `test/` that a photo lies in. Where it has none, each photo's name decides (80 / 10 / 10%), so
     that adding photos moves none. Where it has some, photos in none are for training, and if there
     is no dev among them, the names choose a tenth of train. A test split is never used as dev.
 
-    Raises DataError for a format that is unknown, not there or broken, and for a split of a name
-    that is unknown; not for lost photos.
+    Raises OptionError for a format that is unknown, DataError for one that is not there or broken,
+    and for a split of a name that is unknown; not for lost photos.
     """
     format = format or recognise(data)
     listed = _list_photos(data, format, cache)
@@ -104,7 +104,7 @@ def read_corpus(data: str | Path, format: str | None = None, cache: str | Path =
 
 def _list_photos(data: str | Path, format: str, cache: str | Path) -> list[ListedPhoto]:
     if format not in FORMATS:
-        raise DataError(f"format {format!r} is unknown; choose from {', '.join(FORMATS)}")
+        raise OptionError(f"format {format!r} is unknown; choose from {', '.join(FORMATS)}")
     if format == "hub":
         return list(hub.read(data, cache))
     folder, reader = Path(data), FORMATS[format]
@@ -134,11 +134,12 @@ def read_split(
 ) -> list[CaptionedImage]:
     """The photos of one split, in the order of their names, all of them there: see `read_corpus`.
 
-    Raises DataError also for an unknown split, one that has no photos, and one that lists a photo
-    without captions or that is not there: scores over the others would not be the split's.
+    Raises OptionError for an unknown split; DataError also for one that has no photos, and one that
+    lists a photo without captions or that is not there: scores over the others would not be the
+    split's.
     """
     if split not in SPLITS:
-        raise DataError(f"split {split!r} is unknown; choose from {', '.join(SPLITS)}")
+        raise OptionError(f"split {split!r} is unknown; choose from {', '.join(SPLITS)}")
     corpus = read_corpus(data, format, cache)
     # a photo whose captions have no words stays, for whoever scores the split to name it
     wordless_names = set(corpus.wordless)

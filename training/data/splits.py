@@ -41,11 +41,12 @@ SPLIT_COLUMNS = ("split", "subset", "partition")
 
 def find_split(name: str) -> str | None:
     """The split that a name's words tell ("captions_val2017", "test_dev"); None if they do not."""
-    words = _split_words(name)
+    words = _list_words(name)
     return next((split for split, known in SPLIT_WORDS.items() if words & known), None)
 
 
-def _split_words(name: str) -> set[str]:
+def _list_words(name: str) -> set[str]:
+    """The words of a name, in small letters and without endings: "captions_val2017" has val."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     words = re.findall(r"[^\W\d_]+", re.sub(r"h[eo]ld[-_ ]out", "holdout", name))
     return {_ENDING.sub(r"\1", word) for word in words}
@@ -54,7 +55,7 @@ def _split_words(name: str) -> set[str]:
 def find_split_in_folders(name: str) -> str | None:
     """The split of a photo by the outermost folder in its name that is called after one."""
     for folder in PurePath(name).parent.parts:
-        words = _split_words(folder) - NOUNS
+        words = _list_words(folder) - NOUNS
         if words and all(any(word in known for known in SPLIT_WORDS.values()) for word in words):
             return find_split(folder)
     return None
@@ -70,7 +71,7 @@ def name_split(value: Any) -> str | None:
     if isinstance(value, str):
         if split := find_split(value):
             return split
-        if _split_words(value) & WHOLE:
+        if _list_words(value) & WHOLE:
             return None
     raise ValueError(f"{value!r} is no split")
 
@@ -92,12 +93,12 @@ def check_splits(values: Iterable[Any]) -> None:
             unknown[repr(value)] = None
     if unknown:
         raise DataError(
-            f"splits {_list(unknown)} are unknown; the data has {_list(seen)}: "
+            f"splits {_join_values(unknown)} are unknown; the data has {_join_values(seen)}: "
             "call each train, validation or test"
         )
 
 
-def _list(values: dict[str, None], most: int = 10) -> str:
+def _join_values(values: dict[str, None], most: int = 10) -> str:
     more = f" and {len(values) - most} more" if len(values) > most else ""
     return ", ".join(list(values)[:most]) + more
 
@@ -118,6 +119,6 @@ def find_split_column(columns: Iterable[str], rows: Iterable[dict[str, Any]]) ->
 
 
 def choose_split(name: str) -> str:
-    """The split of a photo that its name alone decides: 80 % train, 10 % dev, 10 % test."""
+    """The split of a photo that its name alone decides: 80% train, 10% dev, 10% test."""
     tenth = int(hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest(), 16) % 10
     return {8: "dev", 9: "test"}.get(tenth, "train")

@@ -61,7 +61,7 @@ def read_table(path: Path) -> Table:
     reader = _RowReader(delimiter, len(columns), columns.index(photo_column) if photo_column else 0)
     spaced = f"{delimiter} " in lines[0]  # a space after each delimiter tells nothing then
     for number, cells in reader.read(lines, path, first_line):
-        cells = _fit(cells, columns, delimiter, spaced, table.locate(number))
+        cells = _fit_to_columns(cells, columns, delimiter, spaced, table.locate(number))
         table.rows.append((number, dict(zip(columns, cells, strict=True))))
     return table
 
@@ -81,7 +81,7 @@ def _parse_heading(line: str) -> tuple[list[str], str]:
     return columns, delimiter
 
 
-def _fit(
+def _fit_to_columns(
     cells: list[str], columns: list[str], delimiter: str, spaced: bool, where: str
 ) -> list[str | None]:
     """A row's cells, as many as there are columns."""
@@ -92,14 +92,14 @@ def _fit(
         if not is_sentence or find_photo_column(columns[-1:]):
             raise DataError(
                 f"{where}: {len(cells)} cells for {len(columns)} columns; put cells that have "
-                f"{_name(delimiter)} in them between quotation marks"
+                f"{_describe_delimiter(delimiter)} in them between quotation marks"
             )
         last = [delimiter.join([*last, *extra])]
     fitted: list[str | None] = [cell.strip() for cell in [*cells[: len(columns) - 1], *last]]
     return fitted + [None] * (len(columns) - len(fitted))
 
 
-def _name(delimiter: str) -> str:
+def _describe_delimiter(delimiter: str) -> str:
     return "tabs" if delimiter == "\t" else f"{delimiter!r}"
 
 
@@ -123,13 +123,13 @@ class _RowReader:
             if not lines[index].strip():
                 index += 1
                 continue
-            cells, count = self._parse(lines, index)
+            cells, count = self._parse_row(lines, index)
             if max(map(len, cells)) > csv.field_size_limit():
                 raise DataError(f"{path}, line {first_line + index}: field larger than any caption")
             yield first_line + index, cells
             index += count
 
-    def _parse(self, lines: list[str], index: int) -> tuple[list[str], int]:
+    def _parse_row(self, lines: list[str], index: int) -> tuple[list[str], int]:
         """A row's cells and how many lines it has."""
         literal = lines[index].split(self.delimiter)  # with quotation marks as they are
         if not self.quotes or '"' not in lines[index]:

@@ -42,12 +42,22 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise DataError(f"{path}, line {number}: not a JSON object ({error})") from error
 
 
-@contextmanager
-def open_json(path: Path, kind: str) -> Iterator[Any]:
-    """The content of a JSON file; content of another shape than `kind` is a DataError too."""
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
     try:
-        yield json.loads(read_text(path))
+        return json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path}: broken JSON ({error}); download it again") from error
-    except (KeyError, TypeError, AttributeError) as error:
+
+
+@contextmanager
+def report_wrong_shape(path: Path, kind: str) -> Iterator[None]:
+    """Values that are not where `kind` has them, or not of its types, are a DataError.
+
+    Only for taking values out of a file's content: a slip in anything else would be told as the
+    file's fault.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{path}: not {kind} ({error!r})") from error

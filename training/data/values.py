@@ -51,6 +51,13 @@ def find_caption_columns(columns: Iterable[str]) -> list[str]:
     raise DataError(f"no column of captions among {', '.join(columns)}; call it text or captions")
 
 
+def read_name(value: Any) -> str:
+    """A photo's name; raises TypeError for what is no text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{_quote(value)} stands for a photo's name")
+    return value
+
+
 def read_captions(value: Any, where: str) -> list[str]:
     """The captions that a value holds, none where it stands for a missing one.
 

@@ -1,6 +1,5 @@
 """Boxes around objects, in COCO's format, and the words that name these."""
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.errors import DataError
+from training.data.text import read_json, report_wrong_shape
 
 SAMPLES_PER_SIDE = 8  # points of a patch that are tested for being in a box
 # Word of a caption -> COCO's category
@@ -57,15 +56,15 @@ class Boxes:
     def __init__(
         self,
         boxes: dict[str, dict[str, list[Sequence[float]]]],
-        sizes: dict[str, tuple[int, int]],
+        sizes: dict[str, tuple[float, float]],
     ):
         self._boxes, self._sizes = boxes, sizes
 
     @classmethod
     def load(cls, path: str | Path) -> "Boxes":
         """Read a file; raises DataError for one that is not COCO's `instances` JSON."""
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(Path(path))
+        with report_wrong_shape(Path(path), "a COCO instances file"):
             images = {image["id"]: image for image in content["images"]}
             categories = {category["id"]: category["name"] for category in content["categories"]}
             boxes: dict = defaultdict(lambda: defaultdict(list))
@@ -73,10 +72,12 @@ class Boxes:
                 if annotation.get("iscrowd"):
                     continue  # a crowd's box says little about where a person is
                 image = images[annotation["image_id"]]["file_name"]
-                boxes[image][categories[annotation["category_id"]]].append(annotation["bbox"])
-            sizes = {i["file_name"]: (i["width"], i["height"]) for i in images.values()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: not a COCO instances file ({error!r})") from None
+                left, top, width, height = map(float, annotation["bbox"])
+                box = (left, top, width, height)
+                boxes[image][categories[annotation["category_id"]]].append(box)
+            sizes = {
+                i["file_name"]: (float(i["width"]), float(i["height"])) for i in images.values()
+            }
         return cls(boxes, sizes)
 
     def __contains__(self, image: str) -> bool:

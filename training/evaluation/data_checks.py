@@ -77,7 +77,7 @@ class DataReport:
             yield f"{split:8}{len(items):9,}{len(readable):10,}{captions:10,}"
         if self.lengths:
             low, median, high, top = np.percentile(self.lengths, [0, 50, 95, 100]).astype(int)
-            yield f"words per caption: {low} to {top}, half up to {median}, 95 % up to {high}"
+            yield f"words per caption: {low} to {top}, half up to {median}, 95% up to {high}"
             once = sum(count == 1 for count in self.vocabulary.values())
             yield f"vocabulary: {len(self.vocabulary):,} words, {once:,} of them seen once"
         yield from (f"warning: {line}" for line in self.warnings)

@@ -115,7 +115,7 @@ def score_curves(
 def bootstrap_interval(
     values: np.ndarray, groups: np.ndarray, seed: int
 ) -> tuple[float, float, float]:
-    """Mean of `values` and its 95 % interval by bootstrap over the photos (`groups`)."""
+    """Mean of `values` and its 95% interval by bootstrap over the photos (`groups`)."""
     _, group_numbers = np.unique(groups, return_inverse=True)
     sums = np.bincount(group_numbers, weights=values)
     counts = np.bincount(group_numbers)
@@ -172,7 +172,7 @@ def summarize_scores(
     seed: int,
 ) -> list[dict]:
     """A row per candidate: both means, and the first score's margins over the random map and over
-    plain attention, with their 95 % intervals."""
+    plain attention, with their 95% intervals."""
     scores = np.stack([word_score.scores for word_score in word_scores])
     photos = np.array([word_score.photo for word_score in word_scores])
     rows = []

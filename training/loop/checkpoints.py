@@ -15,7 +15,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from model.errors import DataError
+from model.errors import DataError, OptionError
 from training.loop.run_folder import AVERAGE, BEST, DATA, SETTINGS, write_json
 from training.settings import TrainingSettings, name_option
 
@@ -65,8 +65,8 @@ def record_settings(settings: TrainingSettings) -> dict:
 
 
 def check_same_run(output: Path, settings: TrainingSettings, data_summary: dict) -> None:
-    """Raise DataError when the folder holds a run with other settings or photos, or when its
-    records are damaged: two runs must not be mixed.
+    """Raise OptionError when the folder holds a run with other settings or photos, DataError when
+    its records are damaged: two runs must not be mixed.
 
     data_summary: from `run_folder.summarize_data`.
     """
@@ -76,13 +76,18 @@ def check_same_run(output: Path, settings: TrainingSettings, data_summary: dict)
     ]
     if changed:
         options = ", ".join(f"{name_option(name)} {earlier.get(name)}" for name in changed)
-        raise DataError(f"{output} holds a run with {options}; give the same, or another --output")
+        raise OptionError(
+            f"{output} holds a run with {options}; give the same, or another --output"
+        )
     summary_file = output / DATA
     if summary_file.is_file() and _read_record(summary_file) != data_summary:
-        raise DataError(f"{output} holds a run on other photos or captions; give another --output")
+        raise OptionError(
+            f"{output} holds a run on other photos or captions; give another --output"
+        )
 
 
 def _read_record(path: Path) -> dict:
+    """A run's settings or summary; raises DataError for what is no JSON object."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -118,12 +118,14 @@ class WeightAverage(TrainerCallback):
         """Write the averages into the folder of a checkpoint."""
         save_file(self.weights, Path(checkpoint, AVERAGE))
 
-    def load(self, checkpoint: str | Path) -> None:
-        """Read the averages from the folder of a checkpoint."""
-        for name, weight in load_file(Path(checkpoint, AVERAGE)).items():
+    def load(self, checkpoint: str | Path, network: Network) -> None:
+        """Read the averages of a learner of this network from the folder of a checkpoint."""
+        weights = load_file(Path(checkpoint, AVERAGE))
+        network.encoder.rename_state(weights, "captioner.encoder.")  # those of earlier versions
+        for name, weight in weights.items():
             self.weights[name].copy_(weight)
 
-    def swap(self, model: nn.Module) -> None:
+    def swap_weights(self, model: nn.Module) -> None:
         """Exchange the model's weights and the averages; a second call undoes it."""
         with torch.no_grad():
             for name, p in model.named_parameters():

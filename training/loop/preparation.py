@@ -97,7 +97,7 @@ def prepare_run(settings: TrainingSettings) -> PreparedRun:
 def create_training_arguments(settings: TrainingSettings) -> TrainingArguments:
     """The Trainer's own settings.
 
-    Raises DataError when the photos of a step cannot be shared out evenly.
+    Raises OptionError when the photos of a step cannot be shared out evenly.
     """
     arguments = TrainingArguments(
         output_dir=settings.output,
@@ -125,7 +125,7 @@ def create_training_arguments(settings: TrainingSettings) -> TrainingArguments:
         arguments._n_gpu = 1  # one GPU a process; torchrun starts one process for each
     num_parts = settings.accumulate * arguments.world_size
     if settings.batch_size % num_parts:
-        raise DataError(
+        raise OptionError(
             f"--batch-size {settings.batch_size}: not a multiple of {num_parts}, the parts of a "
             f"step ({settings.accumulate}) in each process ({arguments.world_size})"
         )
@@ -171,7 +171,7 @@ def load_photos(settings: TrainingSettings, network: Network | None, verbose: bo
 def create_network(settings: TrainingSettings, train: list[CaptionedImage]) -> Network:
     """A pretrained encoder with a new decoder, and a tokenizer trained on the train captions.
 
-    Raises DataError when there is no such encoder.
+    Raises OptionError when there is no such encoder, CheckpointError when it cannot be used.
     """
     sentences = [as_sentence(caption) for item in train for caption in item.captions]
     tokenizer = CaptionTokenizer.train(sentences, settings.vocab_size)
@@ -250,11 +250,11 @@ def create_trainer(
 def create_reward(train: list[CaptionedImage]) -> CiderReward:
     """The reward of self-critical training.
 
-    Raises DataError when no caption can earn any.
+    Raises OptionError when no caption can earn any.
     """
     reward = CiderReward(list_view_captions(train))
     if not reward.can_rise:
-        raise DataError(
+        raise OptionError(
             "--samples: no caption earns a reward, as all train photos have the same words; "
             "leave --samples out, or add train photos"
         )

@@ -6,7 +6,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from model.errors import DataError
+from model.errors import OptionError
 from model.network.network import Network
 
 
@@ -26,7 +26,7 @@ def freeze_other_parts(
         train_encoder: train the encoder too; with "lora", adapters in it.
         encoder_blocks: only the last blocks of the encoder and its last norm; all of it if None.
 
-    Raises DataError when the encoder has fewer blocks than that.
+    Raises OptionError when the encoder has fewer blocks than that.
     """
     network.requires_grad_(False)
     parts: list[nn.Module] = [network.decoder]
@@ -44,15 +44,13 @@ def freeze_other_parts(
 
 
 def _list_encoder_parts(network: Network, num_blocks: int | None) -> list[nn.Module]:
-    backbone = network.encoder.backbone
+    encoder = network.encoder
     if num_blocks is None:
-        return [backbone]
-    # every ViT has its blocks in a list, whose name differs
-    blocks = max((m for m in backbone.modules() if isinstance(m, nn.ModuleList)), key=len)
+        return [encoder]
+    blocks = encoder.list_blocks()
     if num_blocks > len(blocks):
-        raise DataError(f"--encoder-blocks {num_blocks}: the encoder has {len(blocks)}")
-    norms = [module for module in backbone.children() if isinstance(module, nn.LayerNorm)]
-    return [*blocks[-num_blocks:], *norms]
+        raise OptionError(f"--encoder-blocks {num_blocks}: the encoder has {len(blocks)}")
+    return [*blocks[-num_blocks:], *encoder.list_final_norms()]
 
 
 def _add_adapters(network: Network, parts: list[nn.Module], rank: int) -> None:

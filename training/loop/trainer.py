@@ -89,6 +89,7 @@ class CaptionTrainer(Trainer):
     def create_optimizer(self, model=None):
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(self.parameter_groups, betas=(0.9, 0.98))
+            self.optimizer.register_load_state_dict_pre_hook(drop_unused_parameters)
         return self.optimizer
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
@@ -109,12 +110,13 @@ class CaptionTrainer(Trainer):
     def training_step(self, model, inputs, num_items_in_batch=None):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
-            raise self._divergence_error(f"the loss is {loss.item()}")
+            raise self._make_divergence_error(f"the loss is {loss.item()}")
         now = time.monotonic()
         self._seconds, self._step_start = self._seconds + now - self._step_start, now
         return loss
 
-    def _divergence_error(self, problem: str) -> RunError:
+    def _make_divergence_error(self, problem: str) -> RunError:
+        """The error of a run whose loss or weights are no longer numbers."""
         return RunError(
             f"{problem} at step {self.state.global_step + 1}: try a lower --rate or "
             "--encoder-rate, or --fp32, and another --output"
@@ -130,17 +132,17 @@ class CaptionTrainer(Trainer):
         """Caption the dev photos with the averaged weights; save the captioner if it is better."""
         learner = self.accelerator.unwrap_model(self.model)
         learner.eval()
-        self.average.swap(learner)
+        self.average.swap_weights(learner)
         try:
             scores = self._score(learner.network)
             if not np.isfinite(scores["eval_loss"]):
-                raise self._divergence_error(f"the dev loss is {scores['eval_loss']}")
+                raise self._make_divergence_error(f"the dev loss is {scores['eval_loss']}")
             if scores["eval_selection_score"] > self.best_score:
                 self.best_score = scores["eval_selection_score"]
                 if self.is_world_process_zero():
                     self._save_best(learner.network)
         finally:
-            self.average.swap(learner)
+            self.average.swap_weights(learner)
         self.log(scores)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, scores
@@ -153,7 +155,7 @@ class CaptionTrainer(Trainer):
             with report_write_errors(folder):
                 replace_checkpoint(merge_adapters(network), folder)
         except CheckpointError as error:
-            raise self._divergence_error("the weights cannot be saved") from error
+            raise self._make_divergence_error("the weights cannot be saved") from error
 
     def _score(self, network: Network) -> dict[str, float]:
         """The scores of an evaluation, by their names in the Trainer's log."""
@@ -194,6 +196,22 @@ class CaptionTrainer(Trainer):
                         *sum_losses(network, photo, item.captions),
                     )
         return results
+
+
+def drop_unused_parameters(optimizer: torch.optim.Optimizer, state: dict) -> dict:
+    """The state of an optimizer without parameters that it never changed, where it has more than
+    this one: runs of earlier versions had a tensor of the encoder that nothing used."""
+
+    def count(groups: list[dict]) -> int:
+        return sum(len(group["params"]) for group in groups)
+
+    if count(state["param_groups"]) == count(optimizer.param_groups):
+        return state
+    groups = [
+        group | {"params": [number for number in group["params"] if number in state["state"]]}
+        for group in state["param_groups"]
+    ]
+    return state | {"param_groups": groups}
 
 
 def is_unending(network: Network, item: CaptionedImage, result: DevResult) -> bool:

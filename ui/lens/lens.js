@@ -10,7 +10,7 @@ const make = (tag, className, text) => {
   if (text !== undefined) made.textContent = text;
   return made;
 };
-const percent = (p) => (p >= 0.005 ? `${Math.round(100 * p)} %` : "< 1 %");
+const percent = (p) => (p >= 0.005 ? `${Math.round(100 * p)}%` : "<1%");
 const SHADE = [10, 12, 16];
 // Inferno's corners: brighter means more in grey print and for every kind of colour vision.
 const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
@@ -65,8 +65,8 @@ function choose(index) {
   paint(find(".stage canvas"), index);
   find("h3").textContent = `“${word.text}” ${percent(word.probability)}`;
   find(".fact").textContent = word.fact;
-  find(".instead").hidden = !word.alternatives.length;
-  find(".instead ul").replaceChildren(...word.alternatives.map((other) => {
+  find(".alternatives").hidden = !word.alternatives.length;
+  find(".alternatives ul").replaceChildren(...word.alternatives.map((other) => {
     const row = make("li"), bar = make("i");
     const text = other.text || "(the caption ends)";
     if (shown.continues && other.text) {
@@ -176,7 +176,7 @@ function busy(on) {
 
 function ask(event, more) {
   busy(true);
-  find(".hear").textContent = "Working …";
+  find(".announcement").textContent = "Working …";
   trigger(event, { ...mapSettings(), ...more });
 }
 
@@ -185,15 +185,15 @@ function show() {
   if (!value.state) return;
   const wasDone = shown.state === "done";
   const before = captionText();
-  refocus ||= !!document.activeElement.closest(".words, .captions, .instead")
+  refocus ||= !!document.activeElement.closest(".words, .captions, .alternatives")
     && lens.contains(document.activeElement);
   shown = value.state === "empty" ? value : { captions: [], hint: "", ...keep(value), ...value };
   lens.dataset.state = shown.state;
   busy(false);
   if (shown.state === "empty") {
-    find(".say").textContent = value.prompt;
+    find(".prompt").textContent = value.prompt;
     find(".words").replaceChildren();
-    find(".hear").textContent = "";
+    find(".announcement").textContent = "";
     return;
   }
   if (shown.photo) find(".stage img").src = shown.photo;
@@ -207,7 +207,7 @@ function show() {
   maps = decodeMaps(shown.maps);
   find(".hint").textContent = shown.hint;
   find(".doubt").textContent = shown.doubt;
-  find(".whole").textContent = shown.summary;
+  find(".summary").textContent = shown.summary;
   showSettings();
   showCaptions();
   showSheet();
@@ -217,7 +217,7 @@ function show() {
     find(".words").children[selected].firstChild.focus();
   }
   refocus = false;
-  find(".hear").textContent = `Caption: ${text}`;
+  find(".announcement").textContent = `Caption: ${text}`;
 }
 
 // The photo is sent when it is new; a list of captions and a hint belong to it.
@@ -248,13 +248,13 @@ field("copy").onclick = async () => {
   } catch {
     message = "Not allowed here"; // by the browser: only https pages may
   }
-  find(".hear").textContent = field("copy").textContent = message;
+  find(".announcement").textContent = field("copy").textContent = message;
   setTimeout(() => { field("copy").textContent = "Copy as alt text"; }, 1500);
 };
 // A request that failed leaves no new value behind: the page says so instead.
 element.addEventListener("lens:failed", () => {
   busy(false);
-  find(".hear").textContent = "That did not work.";
+  find(".announcement").textContent = "That did not work.";
   if (shown.state === "writing") {
     props.value = { state: "empty", prompt: "That did not work." };
     show();

@@ -11,9 +11,10 @@ from PIL import Image
 
 from model import Caption, Explanation
 from model.explain.alternatives import Alternative
-from model.explain.explanation import alike_maps_note
+from model.explain.explanation import describe_alike_maps
 from model.explain.methods import METHODS, compute_image_share
 from model.search.caption import CaptionWord
+from model.wording import describe_likelihood
 from ui.uploads.photos import fit_for_display, to_data_url
 
 
@@ -157,9 +158,9 @@ def make_explained_value(
             "peaks": peaks.tolist(),
             "data": base64.b64encode(scaled.tobytes()).decode(),
         },
-        "summary": f"All of it: {describe_likelihood(explanation.caption)} (log-probability "
+        "summary": f"All of it: {_describe_likelihood(explanation.caption)} (log-probability "
         f"{explanation.log_probability:.1f}).",
-        "doubt": alike_maps_note(list(maps)) or "",
+        "doubt": describe_alike_maps(list(maps)) or "",
         "continues": continues,
         "settings": {
             "methods": {method.name: method.description for method in METHODS.values()},
@@ -176,12 +177,11 @@ def make_explained_value(
 
 def rank_captions(captions: Sequence[Caption]) -> list[RankedCaption]:
     """Several captions of a photo, as the lens lists them."""
-    return [{"text": c.text, "likelihood": describe_likelihood(c)} for c in captions]
+    return [{"text": c.text, "likelihood": _describe_likelihood(c)} for c in captions]
 
 
-def describe_likelihood(caption: Caption) -> str:
-    """How likely a sentence is, so that long and short ones compare: the mean over its tokens."""
-    return f"{math.exp(caption.log_probability / len(caption.tokens)):.0%} a token"
+def _describe_likelihood(caption: Caption) -> str:
+    return describe_likelihood(caption.log_probability, len(caption.words))
 
 
 def _describe_word(explanation: Explanation, index: int) -> str:
@@ -189,7 +189,7 @@ def _describe_word(explanation: Explanation, index: int) -> str:
     word = explanation.words[index]
     share = compute_image_share(explanation.attention, (word.start, word.stop))
     factor = math.exp(min(explanation.gains[index], math.log(1000)))
-    need = explanation.photo_independent_note(index)
+    need = explanation.describe_unneeded_photo(index)
     need = need or f"The photo makes it {_describe_factor(factor)} likelier."
     return f"{need} {share:.0%} of its attention fell on the photo."
 

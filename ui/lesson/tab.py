@@ -102,6 +102,7 @@ def show_step(
     """The line about the chosen word, layer and head, and the cards of its steps."""
     if lesson is None or None in (word, layer, head):
         return [gr.skip()] * (1 + CARD_COUNT)  # chosen while the next photo's lesson begins
+    word, layer, head = int(word), int(layer), int(head)  # 1.0 is a choice as good as 1
     captioner, caption = captioners.get(lesson.model), lesson.caption
     features = lesson.image_features.to(captioner.device)
     step = take_step_apart(captioner.network, features, caption, word, layer, head)
@@ -199,7 +200,7 @@ def _connect(tab: LessonTab, captioners: Captioners, model: gr.Dropdown) -> None
             yield from start_lesson(captioners, picture, name)
 
     @request_handler(captioners)
-    def choose(lesson: Lesson | None, word: int, layer: int, head: int):
+    def choose_step(lesson: Lesson | None, word: int, layer: int, head: int):
         return show_step(captioners, lesson, word, layer, head)
 
     # what is asked for in the meantime has its turn afterwards
@@ -211,7 +212,7 @@ def _connect(tab: LessonTab, captioners: Captioners, model: gr.Dropdown) -> None
     model.change(start_if_new, inputs, tab.lesson_outputs, **settings)
     gr.on(
         [choice.input for choice in (tab.word, tab.layer, tab.head)],
-        choose,
+        choose_step,
         [tab.lesson, tab.word, tab.layer, tab.head],
         tab.step_outputs,
         **settings,

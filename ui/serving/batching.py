@@ -94,9 +94,11 @@ def _answer(batch: Sequence[_Request]) -> None:
 
 
 def _caption_batch(batch: Sequence[_Request]) -> list[Caption]:
-    """The captions; stops between two tokens once no visitor waits any more."""
+    """The captions; others have a turn between two tokens, and it stops there once no visitor waits
+    any more."""
 
     def stop_if_abandoned() -> None:
+        CORES.take_turns()
         reasons = [request.visitor.stop_reason() for request in batch]
         if all(reasons):
             raise reasons[0]

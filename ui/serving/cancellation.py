@@ -11,7 +11,8 @@ from contextvars import ContextVar
 
 import gradio as gr
 
-from ui.gradio_internals import get_queued_request
+from ui.gradio_queue import get_queued_request
+from ui.serving.executor import CORES
 
 MAX_SECONDS = 60.0
 
@@ -78,5 +79,7 @@ def current_visitor() -> Visitor:
 
 
 def check_still_waiting() -> None:
-    """Raise RequestCancelled or TimeLimitExceeded if this thread's work should end here."""
+    """Between two steps of an answer: let other answers have a turn, then raise RequestCancelled or
+    TimeLimitExceeded if this thread's work should end here."""
+    CORES.take_turns()
     current_visitor().check_still_waiting()

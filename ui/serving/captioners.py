@@ -10,6 +10,8 @@ from model import Captioner, load
 from model.captioner import default_device
 from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, is_hub_id, model_name
 from model.errors import CheckpointError
+from ui.serving.executor import CORES
+from ui.serving.trial import try_checkpoint
 
 ROOT = Path(__file__).parents[2]
 MAX_LOADED = 2  # captioners kept in memory
@@ -19,8 +21,9 @@ class Captioners:
     """Captioners by name, loaded when they are asked for; the last few stay in memory.
 
     Offered are the host's own (CAPTIONLENS_CHECKPOINT: folders and hub ids, with commas
-    between), the shipped one, and the best of each training run. One may also name a model of the
-    hub, but not on a Space, where strangers would fill its disk, and no folder of the host's.
+    between), the shipped one, and the best of each training run. Where the host says so
+    (CAPTIONLENS_ALLOW_HUB=1), but never on a Space, a visitor may also name a model of the hub,
+    which is tried in a process of its own at first. Nobody may name a folder of the host's.
     """
 
     def __init__(self):
@@ -29,7 +32,8 @@ class Captioners:
         runs = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("runs/*/best"))]
         self._checkpoints = {name: name for name in own}
         self._checkpoints |= {SHIPPED_NAME: SHIPPED} | {run: ROOT / run for run in runs}
-        self._is_space = "SPACE_ID" in os.environ
+        is_space = "SPACE_ID" in os.environ
+        self.allows_hub = not is_space and os.environ.get("CAPTIONLENS_ALLOW_HUB") == "1"
         self._lock = Lock()
         self._loaded: OrderedDict[str, Captioner] = OrderedDict()
         self._loading: dict[str, Future[Captioner]] = {}
@@ -42,7 +46,7 @@ class Captioners:
     @property
     def has_choice(self) -> bool:
         """Whether a visitor can have more than one."""
-        return len(self._checkpoints) > 1 or not self._is_space
+        return len(self._checkpoints) > 1 or self.allows_hub
 
     def get(self, name: str | None = None) -> Captioner:
         """The captioner of this name, loaded once however many ask; the first if none is given.
@@ -52,7 +56,7 @@ class Captioners:
         name = str(name or "").strip() or self.names[0]
         if name not in self._checkpoints:
             name = str(model_name(name))  # also by the address of its page
-        checkpoint = self._find_checkpoint(name)
+        self._check_offered(name)
         with self._lock:
             if name in self._loaded:
                 self._loaded.move_to_end(name)
@@ -61,23 +65,25 @@ class Captioners:
             if is_first:
                 self._loading[name] = Future()
             loading = self._loading[name]
-        if is_first:
-            self._load(name, checkpoint, loading)
-        return loading.result()
+        with CORES.leave():  # others go on while this waits
+            if is_first:
+                self._load(name, loading)
+            return loading.result()
 
-    def _find_checkpoint(self, name: str) -> str | Path:
-        """What `load` takes for this name; raises CheckpointError for one that is not offered."""
+    def _check_offered(self, name: str) -> None:
+        """Raise CheckpointError for a name that cannot be had here."""
         if name in self._checkpoints:
-            return self._checkpoints[name]
-        if self._is_space:
+            return
+        if not self.allows_hub:
             raise CheckpointError(f"{name}: choose a model of the list")
         if not is_hub_id(name) or Path(name).exists():
             raise CheckpointError(f"{name}: choose a model of the list, or name one of the hub")
-        return name
 
-    def _load(self, name: str, checkpoint: str | Path, loading: Future[Captioner]) -> None:
+    def _load(self, name: str, loading: Future[Captioner]) -> None:
         """Load a captioner for all who wait for it; they also get what it raises."""
         try:
+            # the host's own are not tried: the host chose them
+            checkpoint = self._checkpoints.get(name) or try_checkpoint(name)
             captioner = load(checkpoint).to(default_device())
             captioner.name = name  # not the host's path: visitors see it
         except BaseException as error:

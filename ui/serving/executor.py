@@ -1,33 +1,44 @@
 """The processor's cores, shared among the answers that run at the same time.
 
-What models compute runs in one of two threads. Alone, an answer has all cores. Two at once have
-half of them each: that gives more answers a second than all for each, and one long answer does not
-hold up the others. (Threads that come and go, as gradio's do, would each keep a team of their own
-for their cores: one photo takes 1.9 times as long so.)
+What models compute runs in a few threads that stay, two of them at a time. Alone, an answer has all
+cores. Two at once have half of them each: that gives more answers a second than all for each. Those
+that are more than two take turns, a step at a time, so that a short answer never waits for the end
+of a long one. (Threads that come and go, as gradio's do, would each keep a team of their own for
+their cores: one photo takes 1.9 times as long so.)
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from typing import Any
 
 import torch
 
+NUM_AT_ONCE = 2
+NUM_THREADS = 12  # so many answers may have begun: see the limits in `ui.serving.requests`
+
 
 class CoreExecutor:
-    """Two threads that take work in the order in which it comes."""
+    """Threads that take work in the order in which it comes, and turns at the cores."""
 
     def __init__(self):
         self._num_cores = torch.get_num_threads()
         torch.set_num_threads(1)  # so that this thread, where models are loaded, keeps no team
         self._waiting: deque[tuple[Future, Callable[[], Any]]] = deque()
-        self._is_busy = [False, False]
+        self._turns: deque[object] = deque()  # one for each thread that waits for the cores
+        self._num_running = 0
         self._changed = Condition()
-        for lane in (0, 1):
-            Thread(target=self._work, args=(lane,), name=f"cores {lane}", daemon=True).start()
+        self._threads = [
+            Thread(target=self._work, args=(i,), name=f"cores {i}", daemon=True)
+            for i in range(NUM_THREADS)
+        ]
+        self._is_busy = [False] * NUM_THREADS
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
         """Have this run, with the context variables of the caller."""
@@ -42,29 +53,64 @@ class CoreExecutor:
         """As `submit`, and wait for what it returns or raises."""
         return self.submit(function, *args, **kwargs).result()
 
-    def _work(self, lane: int) -> None:
+    def take_turns(self) -> None:
+        """Between two steps of an answer: let those go on that wait for the cores."""
+        if self._turns:
+            with self.leave():
+                pass
+
+    @contextmanager
+    def leave(self) -> Iterator[None]:
+        """Let others have the cores while this thread waits for something else."""
+        if current_thread() not in self._threads:
+            yield
+            return
+        with self._changed:
+            self._num_running -= 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            self._wait_for_cores()
+
+    def _wait_for_cores(self) -> None:
+        with self._changed:
+            turn = object()
+            self._turns.append(turn)
+            self._changed.wait_for(
+                lambda: self._num_running < NUM_AT_ONCE and self._turns[0] is turn
+            )
+            self._turns.popleft()
+            self._num_running += 1
+            is_alone = self._num_running == 1
+            self._changed.notify_all()
+        torch.set_num_threads(self._num_cores if is_alone else max(1, self._num_cores // 2))
+
+    def _work(self, index: int) -> None:
         while True:
             with self._changed:
-                # the second thread is for when the first is busy: only that one gets all cores
-                self._changed.wait_for(lambda: self._waiting and (lane == 0 or self._is_busy[0]))
+                # the first thread that is free: alone, an answer has always the same one's team
+                self._changed.wait_for(lambda: self._waiting and all(self._is_busy[:index]))
                 future, call = self._waiting.popleft()
-                is_alone = not any(self._is_busy)
-                self._is_busy[lane] = True
+                self._is_busy[index] = True
                 self._changed.notify_all()
-            torch.set_num_threads(self._num_cores if is_alone else max(1, self._num_cores // 2))
+            self._wait_for_cores()
+            result = error = None
             try:
                 result = call()
-            except Exception as error:
-                future.set_exception(error)
-            except BaseException as error:  # such as a panic of tokenizers' Rust
-                future.set_exception(RuntimeError(repr(error)))
-            else:
-                future.set_result(result)
-                del result
-            del future, call  # a photo may hang on them
+            except Exception as raised:
+                error = raised
+            except BaseException as raised:  # such as a panic of tokenizers' Rust
+                error = RuntimeError(repr(raised))
             with self._changed:
-                self._is_busy[lane] = False
+                self._num_running -= 1
+                self._is_busy[index] = False
                 self._changed.notify_all()
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+            del future, call, result, error  # a photo may hang on them
 
 
 CORES = CoreExecutor()

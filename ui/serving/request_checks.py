@@ -13,7 +13,7 @@ from gradio.blocks import Block
 from pydantic import ValidationError
 
 from ui.errors import user_error
-from ui.gradio_internals import FILE_FORMAT, CheckedBlocks
+from ui.gradio_internals import FILE_FORMAT, CheckedBlocks, read_event_data
 
 # What each component takes, in Python and in words.
 ACCEPTED_VALUES: dict[type, tuple[tuple[type, ...], str]] = {
@@ -63,9 +63,13 @@ def _check_value(block: Block, value: Any) -> Any:
         raise user_error(f"{label}: give {expected}, not {JSON_NAMES[type(value)]}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise user_error(f"{label}: give {expected} that is finite, not {value}.")
+    low, high = getattr(block, "minimum", None), getattr(block, "maximum", None)
+    if isinstance(block, gr.Slider) and not low <= value <= high:
+        raise user_error(f"{label}: give a number from {low} to {high}.")
     if isinstance(value, str):
         check_text(label, value)
     if isinstance(value, dict | list):
+        _check_texts(label, value)
         try:
             block.data_model.model_validate(value)
         except ValidationError as error:
@@ -77,8 +81,29 @@ def _get_label(block: Block) -> str:
     return block.label or block.get_block_name()
 
 
+def read_event(event: gr.EventData) -> dict[str, Any]:
+    """What a page sent with its event; nothing, if it sent no such values. Raises gr.Error."""
+    data = read_event_data(event)
+    values = data if isinstance(data, dict) else {}
+    for name, value in values.items():
+        check_text(name, str(value))
+    return values
+
+
+def _check_texts(name: str, value: Any) -> None:
+    """As `check_text`, for each text inside of what JSON held."""
+    if isinstance(value, str):
+        check_text(name, value)
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_texts(name, inner)
+
+
 def check_text(name: str, text: str) -> None:
-    """Raise gr.Error for half a character, which JSON can hold and nothing else can."""
+    """Raise gr.Error for half a character, which JSON can hold and nothing else can, and for the
+    character of no name (NUL), which no path can hold."""
+    if "\0" in text:
+        raise user_error(f"{name}: a NUL character is in it; leave it out.")
     try:
         text.encode()
     except UnicodeEncodeError as error:

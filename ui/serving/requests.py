@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from ui.errors import FaultError, user_errors
+from ui.errors import report_fault, user_errors
 from ui.serving.cancellation import (
     MAX_SECONDS,
     RequestCancelled,
@@ -33,9 +33,9 @@ _END = object()
 # Settings for the page's own events: not part of the API, and only a toast says what went wrong,
 # where gradio's progress would also stamp "Error" on each output.
 PAGE_EVENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-# Settings for events that run a model: two at a time for all visitors. Two cores are busy with one,
-# and a slow one does not hold up the rest.
-MODEL_EVENT: dict[str, Any] = {"concurrency_limit": 2, "concurrency_id": "model"}
+# Settings for events that run a model: a few at a time for all visitors, which take turns at the
+# cores, so that a slow one does not hold up the rest.
+MODEL_EVENT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "model"}
 
 
 def request_handler(
@@ -44,7 +44,7 @@ def request_handler(
     """Decorates a function that answers requests, at once or as a generator.
 
     A CaptionLensError reaches the visitor as one line. A fault of the program is a line with a
-    number, which stands beside its trace in the log.
+    number, which stands in the log beside where it happened.
 
     seconds: the time limit, see `Visitor`.
     on_cores: run the function on `CORES`, a generator step by step; otherwise in gradio's thread,
@@ -104,9 +104,8 @@ def _log_request(name: str, captioners: Captioners, values: tuple[Any, ...]) -> 
         outcome = "refused"
         raise
     except Exception as error:
-        fault = FaultError()
+        fault = report_fault(error)
         outcome = f"failed, {fault.number}"
-        log.exception("%s", fault.number)
         raise fault from error
     except BaseException:  # the visitor has left, or the program ends
         outcome = "cancelled"

@@ -2,21 +2,21 @@
 
 import errno
 import logging
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from threading import Event
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from ui.errors import user_error
-from ui.gradio_internals import get_upload_folder, is_queue_busy
+from ui.gradio_queue import is_queue_busy
 
 GRACE_SECONDS = 25.0  # for what is running; hosts usually kill after 30
 SENDING_SECONDS = 0.5  # until the last answer has gone out, which gradio does not tell
+SEE_INFO = "see /gradio_api/info for what there is"
 NO_SUCH_FILE = (errno.ENOENT, errno.ENAMETOOLONG)  # what an address may ask for
 _closing = Event()
 log = logging.getLogger("captionlens")
@@ -48,21 +48,15 @@ async def answer_unknown_request(request: Request, error: Exception) -> JSONResp
     problem = "no such endpoint" if isinstance(error, KeyError) else str(error)
     line = " ".join(problem.split())
     status = 422 if isinstance(error, TypeError) else 404
-    return JSONResponse({"detail": f"{line}; see /gradio_api/info for what there is"}, status)
+    return JSONResponse({"detail": f"{line}; {SEE_INFO}"}, status)
 
 
-def check_upload_folder() -> None:
-    """Raise OSError, in one line, if visitors' photos cannot be kept while they are captioned."""
-    folder = Path(get_upload_folder())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(
-            f"{folder}: photos cannot be kept there while they are captioned ({error.strerror}); "
-            "set GRADIO_TEMP_DIR to a folder that can be written"
-        ) from error
+async def answer_invalid_body(request: Request, error: RequestValidationError) -> JSONResponse:
+    """For a body that is no request: where it is wrong, in one line that quotes nothing of it."""
+    problems = {
+        f"{'.'.join(map(str, problem['loc'][:2]))}: {problem['msg']}" for problem in error.errors()
+    }
+    return JSONResponse({"detail": f"{'; '.join(sorted(problems))[:500]}; {SEE_INFO}"}, 422)
 
 
 def make_shutdown_handler(page: gr.Blocks) -> Callable[..., None]:

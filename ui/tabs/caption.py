@@ -13,6 +13,7 @@ from PIL import Image
 from model import Captioner
 from model.checkpoint.hub import SHIPPED_NAME
 from model.errors import CaptionLensError, OptionError
+from model.search.generation import check_prefix_length
 from model.wording import NOTHING_TO_SAY
 from ui.errors import log_trace
 from ui.lens import create_lens, make_failure_script
@@ -24,9 +25,10 @@ from ui.lens.values import (
     rank_captions,
 )
 from ui.serving.captioners import Captioners
+from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
 from ui.tabs.inputs import create_beams_slider
-from ui.tabs.lens_requests import connect_lens, explain_for_lens, read_lens_event
+from ui.tabs.lens_requests import connect_lens, explain_for_lens
 from ui.uploads.photos import CLEAR_SCRIPT, create_examples, create_photo_input, require_photo
 
 PROMPT = (
@@ -61,12 +63,10 @@ def write_caption(
 
     Raises OptionError for a prefix that is too long, and for a caption without a word.
     """
-    prefix_length = len(captioner.network.tokenizer.encode(prefix)[0])
-    max_length = captioner.options().max_length
-    if prefix_length >= max_length:
-        raise OptionError(
-            f"The beginning has {prefix_length} tokens; it may have at most {max_length - 1}"
-        )
+    num_prefix_tokens = len(captioner.network.tokenizer.encode(prefix)[0])
+    check_prefix_length(
+        num_prefix_tokens, captioner.options().max_length
+    )  # before the lens changes
     yield make_writing_value([], photo)
     encoded = captioner.encode([photo])[0]
     options: dict[str, Any] = {"prefix": prefix, "num_captions": num_captions}
@@ -203,7 +203,7 @@ def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdow
     def continue_caption(
         picture, model_name, search, num_beams, num_captions, temperature, event: gr.EventData
     ):
-        prefix = str(read_lens_event(event).get("prefix", ""))
+        prefix = str(read_event(event).get("prefix", ""))
         options = search, num_beams, num_captions, temperature
         yield from write_or_warn(captioners, picture, model_name, prefix, *options)
 

@@ -45,8 +45,8 @@ def _lay_out(captioners: Captioners) -> CompareTab:
                 captioners.names,
                 value=next(iter(captioners.names[1:]), None),
                 label="Beside the model above",
-                info="One of the list, or USER/NAME of the hub.",
-                allow_custom_value=True,
+                info="Or USER/NAME of the hub." if captioners.allows_hub else None,
+                allow_custom_value=captioners.allows_hub,
             )
             button = gr.Button("Compare", variant="primary")
         with gr.Column(scale=3, min_width=320):
@@ -62,7 +62,7 @@ def _connect(tab: CompareTab, captioners: Captioners, model: gr.Dropdown) -> Non
     photo, other_model, button, result = tab
 
     @request_handler(captioners)
-    def compare(picture: Image.Image | None, first: str | None, second: str | None):
+    def compare_captioners(picture: Image.Image | None, first: str | None, second: str | None):
         require_photo(picture)
         if not second or second == first:
             raise user_error("Choose another model than the one above, to compare them.")
@@ -78,7 +78,7 @@ def _connect(tab: CompareTab, captioners: Captioners, model: gr.Dropdown) -> Non
         yield render_comparison(picture, compared)
 
     inputs = [photo, model, other_model]
-    comparing = button.click(compare, inputs, [result], **PAGE_EVENT, **MODEL_EVENT)
+    comparing = button.click(compare_captioners, inputs, [result], **PAGE_EVENT, **MODEL_EVENT)
     comparing.failure(lambda: _render_status(PROMPT), None, [result], api_visibility="private")
     for listen in (photo.input, photo.clear):  # what is shown is of the photo before
         listen(

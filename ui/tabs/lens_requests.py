@@ -16,12 +16,11 @@ from model.explain.methods import DEFAULT_METHOD, get_method
 from model.network.network import EncodedPhoto
 from model.output.figures import draw_contact_sheet, save_figure
 from model.output.records import make_explanation_record
-from ui.gradio_internals import read_event_data
 from ui.lens import make_failure_script
 from ui.lens.values import ExplainedValue, make_explained_value
 from ui.serving.cancellation import check_still_waiting
 from ui.serving.captioners import Captioners
-from ui.serving.request_checks import check_text
+from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
 from ui.uploads.photos import require_photo
 
@@ -52,15 +51,6 @@ class MapSettings:
                 raise OptionError(f"{name} must be a whole number, not {number!r}")
             numbers[name] = number if method.has_layers else None
         return cls(method.name, **numbers)
-
-
-def read_lens_event(event: gr.EventData) -> dict[str, Any]:
-    """What a lens sent with its event; nothing, if it is no such event. Raises gr.Error."""
-    data = read_event_data(event)
-    values = data if isinstance(data, dict) else {}
-    for name, value in values.items():
-        check_text(name, str(value))
-    return values
 
 
 def explain_for_lens(
@@ -132,7 +122,7 @@ def connect_lens(
 
     @request_handler(captioners)
     def explain_text(picture: Image.Image | None, name: str | None, event: gr.EventData):
-        values = read_lens_event(event)
+        values = read_event(event)
         captioner = captioners.get(values.get("model") or name)
         text, settings = str(values.get("text") or ""), MapSettings.parse(values)
         return explain_for_lens(
@@ -141,7 +131,7 @@ def connect_lens(
 
     @request_handler(captioners)
     def save_maps(picture: Image.Image | None, name: str | None, event: gr.EventData):
-        values = read_lens_event(event)
+        values = read_event(event)
         captioner = captioners.get(values.get("model") or name)
         text = str(values.get("text") or "")
         return make_download(captioner, require_photo(picture), text, values)

@@ -1,6 +1,5 @@
 """The tab "Many photos": files or zips in, a table that fills as it goes, CSV and JSON lines."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -13,13 +12,15 @@ from PIL import Image
 from model import Captioner
 from model.batches import BATCH_SIZE, caption_all
 from model.errors import ImageError
-from model.output.records import CSV_HEADING, make_records, to_csv, to_jsonl
-from model.wording import NOTHING_TO_SAY
+from model.output.records import make_records
+from model.wording import NOTHING_TO_SAY, describe_likelihood
 from ui.errors import user_error, user_errors
 from ui.gradio_internals import save_to_cache, set_preprocess
+from ui.serving.cancellation import check_still_waiting
 from ui.serving.captioners import Captioners
 from ui.serving.requests import PAGE_EVENT, request_handler
 from ui.tabs.inputs import MAX_BEAMS, create_beams_slider
+from ui.tabs.many_files import make_csv, make_jsonl
 from ui.templates import render
 from ui.uploads.files import (
     MAX_PHOTO_BYTES,
@@ -40,10 +41,8 @@ THUMBNAIL_SIDE = 96  # pixels; shown at half of it, for sharp screens
 FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".tif", ".tiff", ".zip"]
 LIMITS = f"Up to {MAX_PHOTOS} photos at a time, {MAX_PHOTO_BYTES // MEGABYTE} MB each."
 NO_FILES = "Add photos, or a zip of photos, first."
-# What a spreadsheet takes for the beginning of a formula, in both widths
-FORMULA_STARTS = tuple("=+-@＝＋－＠")
-# One at a time, for all visitors: it keeps the processor busy as it is.
-MANY_EVENT: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "many"}
+# A few at a time, which take turns: a short one does not wait for the end of a long one.
+MANY_EVENT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "many"}
 # The value is a list of rows, of which only the new ones travel. They come escaped from Python:
 # what gradio fills in for {{ }} it runs as a script, and names may hold `${`.
 TABLE_TEMPLATE = """${value.length ? `
@@ -113,6 +112,7 @@ def caption_uploads(
 
     def encode(photo: Photo):
         """Its name and thumbnail, and what `Captioner.encode` makes of it or the error."""
+        check_still_waiting()
         try:
             image = photo.load()
         except ImageError as error:
@@ -121,7 +121,8 @@ def caption_uploads(
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         return (photo.name, image), encoded
 
-    for batch in caption_all(captioner, map(encode, list_photos(uploads)), BATCH_SIZE, **options):
+    photos = map(encode, list_photos(uploads))
+    for batch in caption_all(captioner, photos, BATCH_SIZE, on_step=check_still_waiting, **options):
         yield [
             (make_records(name, result, captioner.name)[0], thumbnail)
             for (name, thumbnail), result in batch
@@ -131,9 +132,8 @@ def caption_uploads(
 def render_row(record: dict[str, Any], thumbnail: Image.Image | None) -> Markup:
     """A record as a row of the table."""
     likelihood = ""
-    if record.get("words"):
-        mean = math.exp(record["log_probability"] / len(record["words"]))
-        likelihood = f"{mean:.0%} a word"
+    if words := record.get("words"):
+        likelihood = describe_likelihood(record["log_probability"], len(words))
     return render(
         "tabs/many.html",
         record=record,
@@ -142,27 +142,6 @@ def render_row(record: dict[str, Any], thumbnail: Image.Image | None) -> Markup:
         likelihood=likelihood,
         thumbnail=to_data_url(thumbnail) if thumbnail else "",
     )
-
-
-def make_csv(records: list[dict[str, Any]]) -> bytes:
-    """As `python -m model caption --format csv`, but made for spreadsheets, where names out of a
-    stranger's zip must not become formulas: those begin with an apostrophe here. It begins with a
-    byte order mark, without which Excel takes UTF-8 for something else."""
-    lines = [CSV_HEADING]
-    for record in records:
-        harmless = {
-            key: f"'{value}"
-            if isinstance(value, str) and value.startswith(FORMULA_STARTS)
-            else value
-            for key, value in record.items()
-        }
-        lines.append(to_csv(harmless))
-    return "".join(lines).encode("utf-8-sig")
-
-
-def make_jsonl(records: list[dict[str, Any]]) -> bytes:
-    """As `python -m model caption --format jsonl`."""
-    return "".join(map(to_jsonl, records)).encode()
 
 
 # --- the tab --------------------------------------------------------------------------------
@@ -284,7 +263,7 @@ def add_endpoint(captioners: Captioners) -> None:
     """Add `/caption_many` to the page that is being built."""
 
     @request_handler(captioners, seconds=MAX_SECONDS)
-    def caption_many(
+    def caption_files(
         files: list[Upload], num_beams: float = 0, model: str = ""
     ) -> Iterator[list[dict[str, Any]]]:
         """Caption many photos. Gives the list of all that are done after every few of them.
@@ -316,4 +295,4 @@ def add_endpoint(captioners: Captioners) -> None:
             gr.Number(0, minimum=0, maximum=MAX_BEAMS, label="num_beams"),
             gr.Textbox("", label="model"),
         ]
-        gr.Button().click(caption_many, inputs, gr.JSON(), api_name="caption_many", **MANY_EVENT)
+        gr.Button().click(caption_files, inputs, gr.JSON(), api_name="caption_many", **MANY_EVENT)

@@ -4,8 +4,6 @@ gradio would read an address to its end, however much that is and however long i
 component, also one that takes no file. Here no more is read than a photo may have.
 """
 
-import ipaddress
-
 import anyio
 import httpx
 import safehttpx
@@ -14,6 +12,7 @@ from model.errors import ImageError
 from ui.errors import user_error
 from ui.gradio_internals import save_to_cache
 from ui.uploads.files import check_size
+from ui.uploads.special_addresses import is_public
 
 MAX_SECONDS = 10.0  # for all of it
 
@@ -62,9 +61,6 @@ async def _resolve(address: str) -> tuple[httpx.URL, str]:
 
 
 def check_public(address: str) -> None:
-    """Raise ImageError for an IP address that may lead into the host's network: what safehttpx
-    lets through (shared address space, IPv4 inside of IPv6) is refused too."""
-    ip = ipaddress.ip_address(address)
-    is_tunnel = ip.version == 6 and (ip.sixtofour or ip.teredo or ip.ipv4_mapped)
-    if is_tunnel or not ip.is_global:
+    """Raise ImageError for an IP address that may lead into the host's network."""
+    if not is_public(address):
         raise ImageError("not a public host")

@@ -67,8 +67,8 @@ def create_examples(photo: gr.Image) -> Dependency:
     def find_example(event: gr.EventData) -> str:
         try:
             return str(EXAMPLES[int(event.index)])
-        except (AttributeError, IndexError, TypeError, ValueError) as error:  # from no page of ours
-            raise user_error("Choose one of the examples.") from error
+        except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+            raise user_error("Choose one of the examples.") from error  # from no page of ours
 
     return row.pick(find_example, None, [photo], show_progress="hidden", api_visibility="private")
 

@@ -9,8 +9,6 @@ from model.checkpoint.families.shared import assemble_network, find_token_id, re
 from model.network.network import Network
 from model.network.transformers_decoder import TransformersDecoder
 
-FAMILY = "blip"
-
 
 def read_network(folder: Path, allow_pickle: bool = False) -> Network:
     """The network in a folder with the hub's layout; see `vision_encoder_decoder`."""

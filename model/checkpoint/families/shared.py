@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 
 import torch
 from transformers import (
-    AutoImageProcessor,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
@@ -21,8 +20,9 @@ from model.checkpoint.limits import check_settings, check_weights, count_stored_
 from model.checkpoint.problems import check_fit
 from model.errors import CheckpointError, OptionError
 from model.network.config import CaptionerConfig
-from model.network.encoder import ImageEncoder
-from model.network.network import ImageProcessor, Network
+from model.network.encoder_families import convert_encoder
+from model.network.image_processor import ImageProcessor, load_image_processor
+from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer, can_read
 from model.network.transformers_decoder import TransformersDecoder
 from model.search.options import DecodingOptions
@@ -111,7 +111,7 @@ def read_model(
             f"{folder}: its tokenizer is neither byte-level BPE nor WordPiece, so its words are "
             "not known"
         )
-    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+    processor = load_image_processor(folder)
     return model, tokenizer, processor
 
 
@@ -137,7 +137,7 @@ def assemble_network(
         config: further settings of `CaptionerConfig`.
     """
     size = _squash_photos(processor, folder)
-    image_encoder = ImageEncoder(encoder.config, size, encoder)
+    image_encoder = convert_encoder(encoder, size)
     positions = decoder.max_length if decoder else text_config.max_position_embeddings
     words = CaptionTokenizer(tokenizer.backend_tokenizer, start, end)
     if words.vocab_size > text_config.vocab_size:

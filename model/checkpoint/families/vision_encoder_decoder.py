@@ -17,11 +17,11 @@ from transformers import (
 from model.checkpoint.families import vit_gpt2
 from model.checkpoint.families.shared import assemble_network, find_token_id, read_model
 from model.errors import CheckpointError
-from model.network.encoder import check_encoder
-from model.network.network import ImageProcessor, Network
+from model.network.encoder_families import check_encoder
+from model.network.image_processor import ImageProcessor
+from model.network.network import Network
 from model.network.transformers_decoder import TransformersDecoder
 
-FAMILY = "vision-encoder-decoder"
 DECODERS = ("gpt2", "bert", "roberta")
 
 

@@ -225,7 +225,7 @@ def test_a_cached_model_goes_by_its_name(tmp_path, monkeypatch):
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
     monkeypatch.setattr(
-        "model.checkpoint.hub.snapshot_download", partial(snapshot_download, cache_dir=tmp_path)
+        "huggingface_hub.snapshot_download", partial(snapshot_download, cache_dir=tmp_path)
     )
     for name in ("some/one", "https://huggingface.co/some/one/tree/main", "hf.co/some/one/"):
         assert load(name).name == "some/one"

@@ -45,7 +45,7 @@ def test_greedy_takes_the_likeliest_token():
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0, -0.5])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_beam_search_is_exhaustive_search(length_penalty, seed):
     """With as many beams as there are beginnings nothing can be missed."""
     longest, vocab_size = 3, 5
@@ -214,5 +214,5 @@ def test_a_prefix_that_does_not_fit():
     decoder = tiny_decoder()
     with torch.inference_mode():
         cache = decoder.look_at(random_features(1))
-    with pytest.raises(OptionError, match="the beginning has 4 tokens, more than max_length 3"):
+    with pytest.raises(OptionError, match="the beginning has 4 tokens; it may have at most 3"):
         generate(decoder, cache, START, END, DecodingOptions(max_length=3), (5, 3, 7, 2))

@@ -20,7 +20,7 @@ CAPTION = re.compile(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn") / "shapes"
-    write_shapes(folder, 60)
+    write_shapes(folder, 30)
     return folder
 
 
@@ -89,15 +89,15 @@ def test_no_two_things_stand_together_in_both_splits(folder):
     for colours, shapes in (map(set, zip(*pair, strict=True)) for pair in train | validation):
         assert len(colours) == len(shapes) == 2
     counts = {split: len(read(folder, split)) for split in ("train", "validation")}
-    assert counts == {"train": 48, "validation": 12}
+    assert counts == {"train": 24, "validation": 6}
     assert not set(read(folder, "train").values()) & set(read(folder, "validation").values())
 
 
 def test_same_seed_same_bytes(folder, tmp_path):
-    write_shapes(tmp_path / "again", 60)
-    write_shapes(tmp_path / "other", 60, seed=1)
+    write_shapes(tmp_path / "again", 30)
+    write_shapes(tmp_path / "other", 30, seed=1)
     files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    assert len(files) == 62
+    assert len(files) == 32
     for file in files:
         assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes()
         assert (tmp_path / "other" / file).read_bytes() != (folder / file).read_bytes()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from training.data import DataError
+from model.errors import DataError, OptionError
 from training.loop.checkpoints import (
     CHECKSUMS,
     REQUIRED_FILES,
@@ -131,9 +131,9 @@ def test_another_run_is_refused(run, tmp_path):
     checkpoint = ("--checkpoint", "captioner")
     other = settings_for("others", "run", *checkpoint, "--rate", "0.5")
     message = f"a run with --data {tmp_path / 'photos'}, --rate 0.0003; give the same"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(OptionError, match=message):
         check_same_run(run, other, {"train": 1})
-    with pytest.raises(DataError, match="a run on other photos or captions"):
+    with pytest.raises(OptionError, match="a run on other photos or captions"):
         check_same_run(run, settings_for("photos", "run", *checkpoint), {"train": 2})
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from model import Captioner, load
+from model.errors import OptionError
 from tests.support.tiny import draw_photo, tiny_captioner
-from training.data import DataError
 from training.loop.learner import Learner
 from training.loop.trainable_parameters import (
     freeze_other_parts,
@@ -35,9 +35,9 @@ def test_what_is_trained():
     assert list_trained(network) == {name for name, _ in network.named_parameters()}
     trained = list_trained(create_partly_frozen(train_encoder=True, encoder_blocks=1))
     encoder_names = {name for name in trained if name.startswith("encoder.")}
-    norm = {"encoder.backbone.layernorm.weight", "encoder.backbone.layernorm.bias"}
+    norm = {"encoder.final_norm.weight", "encoder.final_norm.bias"}
     assert norm < encoder_names and all(".1." in name for name in encoder_names - norm)
-    with pytest.raises(DataError, match="--encoder-blocks 9: the encoder has 2"):
+    with pytest.raises(OptionError, match="--encoder-blocks 9: the encoder has 2"):
         create_partly_frozen(train_encoder=True, encoder_blocks=9)
 
 

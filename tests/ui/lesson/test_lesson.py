@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from model import load
-from model.explain.methods import gradient_weighted
+from model.explain.methods import rate_by_gradient
 from model.lesson.numpy_attention import attention
 from model.lesson.steps import caption_blindly, choose_first_step, take_step_apart
-from model.search.caption import Caption, with_probabilities
+from model.search.caption import Caption, add_probabilities
 from tests.support.hub import PHOTOS, encoder_decoder, save
 from tests.support.tiny import draw_photo, tiny_captioner
 from ui.lesson import tab as lesson_tab
@@ -132,7 +132,7 @@ def test_the_lesson_opens_where_the_photo_did_most(captioner, encoded, caption):
     assert explanation.gains[word] == max(explanation.gains)
     first = explanation.words[word].start, explanation.words[word].start + 1
     sums = {
-        (i, j): gradient_weighted(explanation.attention, first, i, j)[1:].sum()
+        (i, j): rate_by_gradient(explanation.attention, first, i, j)[1:].sum()
         for i in range(LAYERS)
         for j in range(HEADS)
     }
@@ -147,9 +147,10 @@ def test_unseeing_is_a_decoder_to_which_the_photo_gives_nothing(captioner):
         block.cross_attn.value.weight.zero_()
         block.cross_attn.value.bias.zero_()
     photos = [draw_photo(), draw_photo(50, 90, (0, 0, 250))]
-    said = {blind.caption(photo).text for photo in photos}
-    assert said == {caption_blindly(captioner.network)}
-    assert {captioner.caption(photo).text for photo in photos} != said
+    blind_captions = [blind.caption(photo) for photo in photos]
+    assert {caption.text for caption in blind_captions} == {caption_blindly(captioner.network)}
+    assert len({round(caption.log_probability, 3) for caption in blind_captions}) == 1
+    assert len({round(captioner.caption(photo).log_probability, 3) for photo in photos}) == 2
 
 
 def test_cards_say_the_numbers_of_the_step(captioner, features, caption):
@@ -201,7 +202,7 @@ def lesson_address(captioner, tmp_path_factory):
         captioners = Captioners()
     loaded = captioners.get()
     tokens, words = loaded.network.tokenizer.encode(HOSTILE)
-    written = Caption(HOSTILE, with_probabilities(words, [-1.0] * len(tokens)), -1.0, (*tokens, 1))
+    written = Caption(HOSTILE, add_probabilities(words, [-1.0] * len(tokens)), -1.0, (*tokens, 1))
     loaded.caption = lambda *_, **__: written
     with gr.Blocks() as demo:
         model = gr.Dropdown(captioners.names, value=captioners.names[0], label="Model")

@@ -46,6 +46,42 @@ def test_two_at_once_have_half_each_and_a_third_waits(cores):
     assert third.result(30)[0].startswith("cores")
 
 
+def test_a_long_answer_takes_turns_with_those_that_wait(cores):
+    """Two answers that do not end are held up by a third no longer than by one of its steps."""
+    done = Event()
+
+    def work_on() -> int:
+        steps = 0
+        while not done.is_set():
+            cores.take_turns()
+            steps += 1
+        return steps
+
+    long = [cores.submit(work_on) for _ in range(2)]
+    short = cores.submit(about)
+    assert short.result(30)[1] == 4, "while both are there"
+    done.set()
+    assert all(answer.result(30) for answer in long)
+
+
+def test_who_waits_for_something_else_leaves_the_cores_to_others(cores):
+    entered, leave = Event(), Event()
+
+    def wait_elsewhere() -> int:
+        with cores.leave():
+            entered.set()
+            assert leave.wait(30)
+        return torch.get_num_threads()
+
+    waiting = cores.submit(wait_elsewhere)
+    assert entered.wait(30)
+    assert cores.run(about)[1] == 8, "alone"
+    leave.set()
+    assert waiting.result(30) == 8
+    with cores.leave():
+        pass  # in a thread that has no cores it is nothing
+
+
 def test_what_it_returns_raises_and_knows(cores):
     mine = ContextVar("mine")
     mine.set("caller")

@@ -20,8 +20,8 @@ def reply(photo, text, name: str = "shipped") -> str:
     """Says it again."""
     if text == "refuse":
         raise user_error("Give something else.")
-    if text == "break":
-        raise RuntimeError("of a photo of /home/me")
+    if text.startswith("break"):
+        raise RuntimeError(f"of {text}")
     return text
 
 
@@ -55,11 +55,19 @@ def test_what_a_visitor_can_mend_is_no_failure(log):
 
 def test_a_failure_has_a_number_on_both_sides(log):
     with pytest.raises(gr.Error) as told:
-        reply(PHOTO, "break", "shipped")
+        reply(PHOTO, "break /home/me", "shipped")
     (number,) = re.findall(r"\((\w{8})\)", str(told.value))
     assert "/home/me" not in str(told.value)
     assert log.messages[-1].endswith(f"failed, {number}")
-    assert f"{number}\nTraceback" in log.text and "/home/me" in log.text
+    assert f"{number}: RuntimeError" in log.text and "in reply" in log.text
+    assert "/home/me" not in log.text
+
+
+def test_debugging_shows_what_failed(log, monkeypatch):
+    monkeypatch.setenv("CAPTIONLENS_DEBUG", "1")
+    with pytest.raises(gr.Error):
+        reply(PHOTO, "break /home/me", "shipped")
+    assert "RuntimeError: of break /home/me" in log.text
 
 
 def test_a_request_that_is_cancelled(log):

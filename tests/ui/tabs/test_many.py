@@ -338,6 +338,21 @@ def test_a_spreadsheet_sees_no_formula():
     assert json.loads(make_jsonl(done).splitlines()[0])["image"] == "=1+1.jpg"
 
 
+@pytest.mark.parametrize("parts_cells_with", ",;\t")
+@pytest.mark.parametrize(
+    "name",
+    ["x;=1+1.jpg", "x;=1+1;.jpg", "x\t@a.jpg", 'x;"=1"', 'x;"";"+1"', "x; \t-1", "x,=1", "x\n=1"],
+)
+def test_nor_where_other_signs_part_its_cells(name, parts_cells_with):
+    done = [
+        {"image": name, "error": f"{name}: broken"},
+        {"image": "a.jpg", "caption": name, "log_probability": 0.0, "words": []},
+    ]
+    table = io.StringIO(make_csv(done).decode("utf-8-sig"), newline="")
+    cells = [cell for row in csv.reader(table, delimiter=parts_cells_with) for cell in row]
+    assert not [cell for cell in cells if cell.lstrip(' \t\n"').startswith(tuple("=+-@＝"))]
+
+
 # --- the tab --------------------------------------------------------------------------------
 
 

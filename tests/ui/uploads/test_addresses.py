@@ -91,7 +91,11 @@ def test_a_host_that_drips(host, public, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "place", ["100.64.0.1", "100.100.100.200", "2002:7f00:1::", "2001:0:1::", "::ffff:10.0.0.1"]
+    "place",
+    ["100.64.0.1", "100.100.100.200", "192.0.0.192", "192.88.99.1", "198.19.0.1", "255.255.255.255"]
+    + ["2002:7f00:1::", "2001:0:1::", "3fff::1", "3fff:fff::1", "2001:db8::1", "2620:4f:8000::1"]
+    + ["::ffff:10.0.0.1", "::ffff:93.184.216.34", "64:ff9b::a00:1", "64:ff9b:1::1", "5f00::1"]
+    + ["::", "::1", "fc00::1", "fe80::1", "fe80::1%eth0", "ff02::1", "100::1", "4000::1"],
 )
 def test_places_that_only_look_public(place):
     with pytest.raises(ValueError, match="not a public host"):
@@ -108,6 +112,10 @@ def test_places_that_only_look_public(place):
         ("http://10.0.0.1/photo.png", "failed validation"),
         ("http://169.254.169.254/latest", "failed validation"),
         ("http://", "give the photo itself"),
+        ("http://example.invalid:99999/photo.png", "give the photo itself"),
+        ("http://example.invalid:-1/photo.png", "give the photo itself"),
+        ("http://a..b/photo.png", "give the photo itself"),
+        (f"http://{'a' * 70}/photo.png", "give the photo itself"),
         ("http://<b>/photo.png", "http://&lt;b&gt;/photo.png: "),
     ],
 )

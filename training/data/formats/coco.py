@@ -9,8 +9,8 @@ from typing import Any
 from training.data.formats import karpathy
 from training.data.photos import ListedPhoto, find_photo_folder, name_photo
 from training.data.splits import find_split
-from training.data.text import open_json
-from training.data.values import read_captions
+from training.data.text import read_json, report_wrong_shape
+from training.data.values import read_captions, read_name
 
 LOOKS_FOR = "annotations/captions_*.json"
 
@@ -37,15 +37,16 @@ def _find_words(file: Path) -> set[bytes]:
 def read(folder: Path) -> Iterator[ListedPhoto]:
     """COCO's captions: `annotations/captions_train2017.json` and so on, or files in the folder."""
     for file in find_files(folder):
-        with open_json(file, "captions in COCO's format") as content:
-            # ids are numbers in one list and text in the other where a program rewrote them
-            captions: dict[str, list[Any]] = defaultdict(list)
+        # ids are numbers in one list and text in the other where a program rewrote them
+        captions: dict[str, list[Any]] = defaultdict(list)
+        content = read_json(file)
+        with report_wrong_shape(file, "captions in COCO's format"):
             for annotation in content["annotations"]:
                 captions[str(annotation["image_id"])].append(annotation["caption"])
-            names = {str(image["id"]): image["file_name"] for image in content["images"]}
-            names |= {image: f"image {image}" for image in captions if image not in names}
-            photos = find_photo_folder(folder, list(names.values()))
-            for image, name in names.items():
-                path = photos / name
-                texts = read_captions(captions.get(image), f"{file}, image {image}")
-                yield ListedPhoto(name_photo(path, folder), path, texts, find_split(file.stem))
+            names = {str(image["id"]): read_name(image["file_name"]) for image in content["images"]}
+        names |= {image: f"image {image}" for image in captions if image not in names}
+        photos = find_photo_folder(folder, list(names.values()))
+        for image, name in names.items():
+            path = photos / name
+            texts = read_captions(captions.get(image), f"{file}, image {image}")
+            yield ListedPhoto(name_photo(path, folder), path, texts, find_split(file.stem))

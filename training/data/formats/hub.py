@@ -45,7 +45,7 @@ def write_imagefolder(data: str | Path, cache: str | Path) -> Path:
     Photos keep their bytes and are named after them, so that a dataset with one caption a row
     has each photo once. Raises DataError for what cannot be loaded or has no photos or captions.
     """
-    parts = _load(data)
+    parts = _load_splits(data)
     digest = hashlib.sha256()
     for split, rows in parts.items():
         digest.update(f"{split} {rows._fingerprint} ".encode())
@@ -58,7 +58,7 @@ def write_imagefolder(data: str | Path, cache: str | Path) -> Path:
         whole.mkdir()
         with open(whole / "metadata.jsonl", "w", encoding="utf-8") as metadata:
             for split, rows in parts.items():
-                for record in _write(rows, split, whole, data):
+                for record in _write_split(rows, split, whole, data):
                     metadata.write(json.dumps(record, ensure_ascii=False) + "\n")
         try:
             whole.rename(folder)
@@ -68,7 +68,7 @@ def write_imagefolder(data: str | Path, cache: str | Path) -> Path:
     return folder
 
 
-def _load(data: str | Path) -> dict[str, Any]:
+def _load_splits(data: str | Path) -> dict[str, Any]:
     """The splits of a dataset by their names."""
     try:
         import datasets  # takes seconds, and only this format needs it
@@ -99,7 +99,7 @@ def _load(data: str | Path) -> dict[str, Any]:
     )
 
 
-def _write(rows: Any, split: str, folder: Path, data: str | Path) -> Iterator[dict[str, Any]]:
+def _write_split(rows: Any, split: str, folder: Path, data: str | Path) -> Iterator[dict[str, Any]]:
     """Write the photos of a split into `folder`; yields a record for `metadata.jsonl` a row."""
     import datasets
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from model.errors import DataError
 from training.data.photos import ListedPhoto, count_photos, find_photo_folder
-from training.data.text import open_json
-from training.data.values import read_captions
+from training.data.text import read_json, report_wrong_shape
+from training.data.values import read_captions, read_name
 
 LOOKS_FOR = "dataset_*.json"
 HUB_FILES = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json"}
@@ -22,15 +22,19 @@ def read(folder: Path) -> Iterator[ListedPhoto]:
     files = find_files(folder)
     if len(files) > 1:
         raise DataError(f"{folder}: {', '.join(f.name for f in files)}; keep one of them")
-    with open_json(files[0], "one of Karpathy's files") as content:
+    content = read_json(files[0])
+    with report_wrong_shape(files[0], "one of Karpathy's files"):
         images = content["images"]
-        names = [image["filename"] for image in images]
+        names = [read_name(image["filename"]) for image in images]
         names_with_folder = [f"{i.get('filepath') or '.'}/{i['filename']}" for i in images]
-        names = max(
-            (names_with_folder, names), key=lambda n: count_photos(find_photo_folder(folder, n), n)
-        )
-        photos = find_photo_folder(folder, names)
-        for image, name in zip(images, names, strict=True):
-            sentences = [s.get("raw") or " ".join(s["tokens"]) for s in image["sentences"]]
-            captions = read_captions(sentences, f"{files[0]}, {name}")
-            yield ListedPhoto(Path(name).as_posix(), photos / name, captions, image.get("split"))
+        sentences = [
+            [s.get("raw") or " ".join(s["tokens"]) for s in image["sentences"]] for image in images
+        ]
+        splits = [image.get("split") for image in images]
+    names = max(
+        (names_with_folder, names), key=lambda n: count_photos(find_photo_folder(folder, n), n)
+    )
+    photos = find_photo_folder(folder, names)
+    for name, texts, split in zip(names, sentences, splits, strict=True):
+        captions = read_captions(texts, f"{files[0]}, {name}")
+        yield ListedPhoto(Path(name).as_posix(), photos / name, captions, split)

@@ -9,7 +9,7 @@ from model.errors import DataError
 from training.data.formats import karpathy
 from training.data.photos import ListedPhoto, find_photo_folder, name_photo
 from training.data.splits import find_split, find_split_column
-from training.data.text import open_json, read_json_lines
+from training.data.text import read_json, read_json_lines, report_wrong_shape
 from training.data.values import (
     CAPTION_COLUMNS,
     PHOTO_COLUMNS,
@@ -83,6 +83,8 @@ def _read_records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, record in read_json_lines(file):
             yield f"{file}, line {number}", record
         return
-    with open_json(file, "a list of records with image and caption") as content:
-        for number, record in enumerate(content, 1):
-            yield f"{file}, record {number}", {**record}
+    content = read_json(file)
+    with report_wrong_shape(file, "a list of records with image and caption"):
+        records = [{**record} for record in content]
+    for number, record in enumerate(records, 1):
+        yield f"{file}, record {number}", record

@@ -32,7 +32,11 @@ from tests.support.hub import PHOTOS, SIZES, blip, encoder_decoder, save
 
 OURS = [(encoder, "gpt2") for encoder in ("vit", "deit", "dinov2", "beit", "swin")]
 THEIRS = [("vit", "bert"), ("vit", "roberta"), ("swin", "bert"), ("beit", "roberta"), ("blip", "")]
-FAMILIES = pytest.mark.parametrize("encoder, decoder", OURS + THEIRS)
+QUICK = [OURS[0], THEIRS[0], THEIRS[-1]]  # a family of each kind
+FAMILIES = pytest.mark.parametrize(
+    "encoder, decoder",
+    [pytest.param(*f, marks=() if f in QUICK else pytest.mark.slow) for f in OURS + THEIRS],
+)
 
 
 def hub_model(encoder: str, decoder: str, seed: int = 0) -> tuple:
@@ -53,6 +57,7 @@ def saved(tmp_path_factory):
     return save(tmp_path_factory.mktemp("vit-gpt2"), model, tokenizer), model, tokenizer
 
 
+@pytest.mark.slow
 @FAMILIES
 @pytest.mark.parametrize("seed", range(2))
 def test_captions_are_those_of_generate(encoder, decoder, seed, tmp_path):
@@ -115,7 +120,7 @@ def test_weights_are_those_of_generate(encoder, decoder, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"num_beams": 3, "max_length": 9}, {"max_new_tokens": 7}])
-@pytest.mark.parametrize("encoder, decoder", [OURS[0], THEIRS[0], THEIRS[-1]])
+@pytest.mark.parametrize("encoder, decoder", QUICK)
 def test_settings_are_those_of_the_checkpoint(encoder, decoder, options, tmp_path):
     """generation_config.json, as for transformers; BLIP's come with its text half."""
     model, tokenizer = hub_model(encoder, decoder)

@@ -6,8 +6,9 @@ from pathlib import Path
 import datasets
 import pytest
 
+from model.errors import DataError, OptionError
 from tests.support.tiny import draw_photo
-from training.data import FORMATS, CaptionedImage, DataError, read_corpus, read_data, read_split
+from training.data import FORMATS, CaptionedImage, read_corpus, read_data, read_split
 from training.data.formats import recognise
 from training.data.formats.hub import write_imagefolder
 
@@ -352,6 +353,10 @@ def test_photos_in_no_split_beside_given_ones_are_for_training(tmp_path):
     "files, message",
     [
         ({"captions_x.json": "["}, "captions_x.json: not captions in COCO's format"),
+        (
+            {"captions_x.json": {"annotations": [], "images": [{"id": 1, "file_name": 7}]}},
+            "captions_x.json: not captions in COCO's format .*7 stands for a photo's name",
+        ),
         ({"dataset_coco.json": {"images": [{}]}}, "not one of Karpathy's files .KeyError"),
         ({"dataset_a.json": {}, "dataset_b.json": {}}, "dataset_a.json, dataset_b.json; keep one"),
         ({"metadata.jsonl": ["{}", "{"]}, "metadata.jsonl, line 2: not a JSON object"),
@@ -371,6 +376,16 @@ def test_broken_files_are_one_line(files, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("format", ["coco", "karpathy", "flickr", "kaggle"])
+def test_a_slip_of_ours_is_not_told_as_the_files(format, tmp_path, monkeypatch):
+    def slip(*arguments):
+        raise TypeError("a slip")
+
+    monkeypatch.setattr(FORMATS[format], "find_photo_folder", slip)
+    with pytest.raises(TypeError, match="a slip"):
+        read_data(write(tmp_path, FIXTURES[format]), format)
+
+
 def test_broken_json_and_text_name_the_file(tmp_path):
     (tmp_path / "captions_val2017.json").write_text('{"images": [')
     with pytest.raises(DataError, match="captions_val2017.json: broken JSON .*download it again"):
@@ -387,7 +402,7 @@ def test_a_format_by_name(tmp_path):
     assert [i.captions for i in read_data(tmp_path, "textfiles")] == [["a horse"]]
     with pytest.raises(DataError, match="not coco, found no annotations/captions"):
         read_data(tmp_path, "coco")
-    with pytest.raises(DataError, match=f"'zip' is unknown; choose from {', '.join(FORMATS)}"):
+    with pytest.raises(OptionError, match=f"'zip' is unknown; choose from {', '.join(FORMATS)}"):
         read_data(tmp_path, "zip")
 
 

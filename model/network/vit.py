@@ -1,0 +1,182 @@
+"""A vision transformer (Dosovitskiy et al. 2021): the third use of the one attention block, patches
+of a photo that look at each other.
+
+One network for ViT, DeiT, DINOv2, and the vision halves of CLIP, SigLIP and BLIP, which differ in
+what `ViTConfig` says.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.network.attention import MultiHeadAttention
+from model.network.encoder import ImageEncoder
+from model.network.vit_config import ACTIVATIONS, ViTConfig
+from model.network.vit_weights import rename_tensors
+
+
+class ViTBlock(nn.Module):
+    """One layer: self-attention, then an MLP, each with a norm before it and a residual."""
+
+    def __init__(self, config: ViTConfig):
+        super().__init__()
+        width = config.width
+        self.attn_norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.attn = MultiHeadAttention(width, config.num_heads, bias=config.qkv_bias)
+        self.attn_scale = _create_scale(config)
+        self.mlp_norm = nn.LayerNorm(width, eps=config.norm_eps)
+        self.mlp = SwiGLU(config) if config.gated else MLP(config)
+        self.mlp_scale = _create_scale(config)
+
+    def forward(self, x: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """x (B, S, width) -> the same shape, and the weights (B, heads, S, S) if needed."""
+        normed = self.attn_norm(x)
+        keys_values = self.attn.keys_values(normed)
+        attended, weights = self.attn(normed, keys_values, need_weights=need_weights)
+        x = x + self.attn_scale(attended)
+        return x + self.mlp_scale(self.mlp(self.mlp_norm(x))), weights
+
+
+class Scale(nn.Module):
+    """LayerScale: a factor for each dimension."""
+
+    def __init__(self, width: int, value: float):
+        super().__init__()
+        self.factors = nn.Parameter(torch.full((width,), float(value)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factors
+
+
+def _create_scale(config: ViTConfig) -> nn.Module:
+    if config.layer_scale is None:
+        return nn.Identity()
+    return Scale(config.width, config.layer_scale)
+
+
+class MLP(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, config: ViTConfig):
+        super().__init__()
+        self.up = nn.Linear(config.width, config.hidden_width)
+        self.down = nn.Linear(config.hidden_width, config.width)
+        self.activation = ACTIVATIONS[config.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.activation(self.up(x)))
+
+
+class SwiGLU(nn.Module):
+    """An MLP with a gate: down(SiLU(gate(x)) · up(x)) (Shazeer 2020, "GLU Variants Improve
+    Transformer")."""
+
+    def __init__(self, config: ViTConfig):
+        super().__init__()
+        self.gate = nn.Linear(config.width, config.hidden_width)
+        self.up = nn.Linear(config.width, config.hidden_width)
+        self.down = nn.Linear(config.hidden_width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class ViT(ImageEncoder):
+    """An image encoder of our own; new ones have random weights."""
+
+    def __init__(self, config: ViTConfig, image_size: tuple[int, int]):
+        num_positioned = config.class_token + config.distillation_token
+        super().__init__(image_size, config.patch_size, num_positioned + config.num_registers)
+        width = config.width
+        self.config = config
+        self.num_positioned = num_positioned  # prefix tokens that have a position, unlike registers
+
+        def create_tokens(count: int) -> nn.Parameter | None:
+            return nn.Parameter(torch.empty(1, count, width)) if count else None
+
+        self.class_token = create_tokens(config.class_token)
+        self.position_embedding = nn.Parameter(
+            torch.empty(1, num_positioned + config.trained_grid**2, width)
+        )
+        self.distillation_token = create_tokens(config.distillation_token)
+        self.register_tokens = create_tokens(config.num_registers)
+        self.patch_embedding = nn.Conv2d(
+            3,
+            width,
+            kernel_size=config.patch_size,
+            stride=config.patch_size,
+            bias=config.patch_bias,
+        )
+        self.input_norm = _create_norm(config) if config.input_norm else nn.Identity()
+        blocks = nn.ModuleList(ViTBlock(config) for _ in range(config.num_layers))
+        self.blocks = cast(Sequence[ViTBlock], blocks)  # torch's list does not tell of what
+        self.final_norm = _create_norm(config) if config.final_norm else nn.Identity()
+        self._initialise()
+
+    def list_blocks(self) -> Sequence[nn.Module]:
+        return self.blocks
+
+    def list_final_norms(self) -> Sequence[nn.Module]:
+        return [self.final_norm]
+
+    def rename_state(self, state: dict[str, Tensor], prefix: str = "") -> None:
+        rename_tensors(state, prefix, self.config.final_norm)
+
+    def encode(
+        self,
+        pixel_values: Tensor,
+        visible_patches: Tensor | None = None,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """See `ImageEncoder.encode`."""
+        x = self.input_norm(self.embed(pixel_values, visible_patches))
+        layers = []
+        for block in self.blocks:
+            x, weights = block(x, need_weights)
+            layers.append(weights)
+        return self.final_norm(x), tuple(layers) if need_weights else None
+
+    def embed(self, pixel_values: Tensor, visible_patches: Tensor | None = None) -> Tensor:
+        """Prefix tokens and patches with their positions, as the first block reads them:
+        (B, 3, height, width) -> (B, S, width)."""
+        positions = self.stretch_positions()
+        prefix_positions, patch_positions = positions.tensor_split([self.num_positioned], dim=1)
+        patches = self.patch_embedding(pixel_values).flatten(2).transpose(1, 2) + patch_positions
+        if visible_patches is not None:
+            patches = patches.gather(1, visible_patches[..., None].expand(-1, -1, patches.shape[2]))
+        positioned: list[Tensor]
+        positioned = [t for t in (self.class_token, self.distillation_token) if t is not None]
+        prefix = [torch.cat(positioned, dim=1) + prefix_positions] if positioned else []
+        if self.register_tokens is not None:
+            prefix.append(self.register_tokens)
+        return torch.cat([*(part.expand(len(patches), -1, -1) for part in prefix), patches], dim=1)
+
+    def stretch_positions(self) -> Tensor:
+        """The learned positions, stretched to the grid of this encoder's photos: (1, prefix tokens
+        with a position + rows·cols, width)."""
+        side = self.config.trained_grid
+        if self.grid_size == (side, side):
+            return self.position_embedding
+        prefix = self.position_embedding[:, : self.num_positioned]
+        patches = self.position_embedding[:, self.num_positioned :]
+        grid = patches.transpose(1, 2).unflatten(2, (side, side))  # (1, width, side, side)
+        stretched = F.interpolate(
+            grid.float(), self.grid_size, mode="bicubic", antialias=self.config.antialias
+        )
+        return torch.cat([prefix, stretched.to(grid.dtype).flatten(2).transpose(1, 2)], dim=1)
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """ViT's: normal(0.02), no bias."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() > 1:
+                nn.init.normal_(parameter, std=0.02)
+
+
+def _create_norm(config: ViTConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.width, eps=config.norm_eps)
