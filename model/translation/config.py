@@ -9,8 +9,14 @@ from typing import Any
 from model.errors import CheckpointError, OptionError
 
 FORMAT = "captionlens-translator"
-_WHOLE_NUMBERS = ("vocab_size", "max_length", "width", "num_heads")
-_WHOLE_NUMBERS += ("num_encoder_layers", "num_decoder_layers")
+_WHOLE_NUMBERS = (
+    "vocab_size",
+    "max_length",
+    "width",
+    "num_heads",
+    "num_encoder_layers",
+    "num_decoder_layers",
+)
 
 
 @dataclass(kw_only=True)
