@@ -1,5 +1,5 @@
 """Let a captioner recognise photos that are unlike its training photos:
-`python -m training.familiarity --data DIR --checkpoint FOLDER`.
+`python -m training.familiarity --data DIR [DIR ...] --checkpoint FOLDER`.
 
 Run it again whenever the weights in the folder are replaced: the encoder's features change.
 """
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m training.familiarity",
         description="Let a captioner recognise photos that are unlike its training photos.",
     )
-    add_data_options(parser)
+    add_data_options(parser, several=True)
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     network = load(folder).to(default_device()).network
     check_output_file(folder / FAMILIARITY)
     photos = {
-        split: read_split(settings.data, split, settings.format) for split in ("train", "dev")
+        split: [item for data in settings.data for item in read_split(data, split, settings.format)]
+        for split in ("train", "dev")
     }
     if not network.encoder.num_prefix_tokens:  # SigLIP
         raise CheckpointError(

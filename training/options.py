@@ -48,11 +48,19 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def add_data_options(
-    parser: argparse.ArgumentParser, data_help: str = DATA_HELP, positional: bool = False
+    parser: argparse.ArgumentParser,
+    data_help: str = DATA_HELP,
+    positional: bool = False,
+    several: bool = False,
 ) -> None:
-    """Add `--data` and `--format`; with `positional`, the data is named without an option."""
+    """Add `--data` and `--format`.
+
+    positional: the data is named without an option; several: it may be more than one folder.
+    """
     if positional:
         parser.add_argument("data", metavar="DIR", help=data_help)
+    elif several:
+        parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help=data_help)
     else:
         parser.add_argument("--data", required=True, help=data_help)
     parser.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)

@@ -64,6 +64,18 @@ def tiny_captioner(
     return captioner
 
 
+def sharpen_attention(captioner: Captioner) -> None:
+    """Make the random captioner's words and maps depend on the photo more than they do."""
+    with torch.no_grad():
+        for p in captioner.network.encoder.parameters():
+            if p.dim() >= 2:
+                p.mul_(4)
+        for block in captioner.network.decoder.blocks:
+            attention = block.cross_attn
+            for linear in (attention.query, attention.key, attention.value):
+                linear.weight.mul_(3)
+
+
 def tiny_decoder(
     vocab_size: int = 12,
     max_length: int = 16,

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from model import load
-from tests.support.tiny import draw_photo, tiny_captioner
+from tests.support.async_calls import run_async
+from tests.support.tiny import draw_photo, sharpen_attention, tiny_captioner
 from tools.browser import CHROMIUM, FLAGS
 from tools.serving import served
 from ui.uploads.photos import to_data_url
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_captioner((42, 84)).save_pretrained(folder)
+    captioner = tiny_captioner((42, 84), seed=37)
+    sharpen_attention(captioner)
+    captioner.save_pretrained(folder)
     return folder
 
 
@@ -415,7 +418,6 @@ def test_endpoints(address, checkpoint, tmp_path):
 def test_tools_for_a_language_model(address, checkpoint):
     """With the extra `gradio[mcp]`, an MCP client finds the endpoints and a tool works."""
     pytest.importorskip("mcp", reason="pip install 'gradio[mcp]' to run this")
-    import anyio
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client
 
@@ -430,7 +432,7 @@ def test_tools_for_a_language_model(address, checkpoint):
                 result = await session.call_tool(name, {"photo": picture})
                 return tools, name, result
 
-    tools, name, result = anyio.run(ask)
+    tools, name, result = run_async(ask)
     assert len(tools) == 3 and "Caption a photo" in tools[name].description
     assert not result.isError
     seen = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))

@@ -1,14 +1,13 @@
 """A name that gradio renames ends the program at its start, with gradio's version and the name."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
-import anyio
 import gradio as gr
 import pytest
 from gradio import processing_utils, queueing, routes, utils
 
+from tests.support.async_calls import run_async
 from ui import gradio_internals, gradio_queue
 from ui.serving.shares import FairShares
 
@@ -82,8 +81,7 @@ def test_addresses_are_fetched_by_our_download(monkeypatch, tmp_path):
             file, component, check_in_upload_folder=True
         )
 
-    with ThreadPoolExecutor(1) as pool:  # Playwright's own loop may be running in this thread
-        moved = pool.submit(anyio.run, read).result()
+    moved = run_async(read)
     assert fetched == ["https://example.com/x.png"] and moved["path"] == str(tmp_path / "photo")
 
 

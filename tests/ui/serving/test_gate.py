@@ -8,6 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 
+from tests.support.async_calls import run_async
 from ui.serving import gate as gate_module
 from ui.serving.gate import Gate
 from ui.serving.hourly_share import HourlyShare
@@ -52,7 +53,7 @@ def ask(gate, method, path, **options):
         async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
             return await client.request(method, path, **options)
 
-    return anyio.run(send)
+    return run_async(send)
 
 
 async def drip(*pieces):
@@ -126,7 +127,7 @@ def ask_quietly(gate, path, pieces):
         pass
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
-    anyio.run(gate, scope, receive, send)
+    run_async(gate, scope, receive, send)
 
 
 def test_a_fault_behind_it_is_one_line(gate, caplog):
@@ -158,7 +159,7 @@ def test_who_reads_a_stream_is_noted(gate, path, query, name, monkeypatch):
     gate._app = look
     scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": query}
     scope["app"] = SimpleNamespace(get_blocks=lambda: None)
-    anyio.run(gate, scope, None, None)
+    run_async(gate, scope, None, None)
     assert name not in READERS._open
 
 
@@ -175,13 +176,13 @@ def test_a_visitor_who_falls_silent_has_left(gate, monkeypatch):
 
     gate._app = stream
     scope = {"type": "http", "method": "GET", "path": "/own", "headers": [], "query_string": b""}
-    anyio.run(gate, scope, never, never)
+    run_async(gate, scope, never, never)
     assert seen == [{"type": "http.disconnect"}], "one who does not read"
 
     async def send(message):
         answers.append(message)
 
-    anyio.run(gate, scope | {"method": "POST"}, never, send)
+    run_async(gate, scope | {"method": "POST"}, never, send)
     assert answers[0]["status"] == 408, "one who does not send"
 
 

@@ -3,14 +3,13 @@
 import io
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import anyio
 import gradio as gr
 import pytest
 import safehttpx
 
+from tests.support.async_calls import run_async
 from tests.support.tiny import draw_photo
 from ui.uploads import addresses
 from ui.uploads.addresses import check_public, fetch_bytes
@@ -60,8 +59,7 @@ def public(monkeypatch):
 
 
 def fetched(address: str) -> bytes:
-    with ThreadPoolExecutor(1) as pool:  # Playwright may keep a loop in this thread
-        return pool.submit(anyio.run, fetch_bytes, address).result()
+    return run_async(fetch_bytes, address)
 
 
 def test_a_photo(host, public):
