@@ -35,8 +35,8 @@ PROMPT = (
     "Drop a photo, or choose an example. The caption appears here, with where each word looked."
 )
 SHIPPED_NOTE = (
-    "The shipped model learned from 6,000 photos of people and dogs, mostly outdoors (Flickr8k). "
-    "Of other things it knows little, and names what is nearest."
+    "The shipped model learned from 7,492 photos: people and dogs outdoors (Flickr8k) and everyday "
+    "things (COCO). What it has not seen it calls by what is nearest."
 )
 UNFAMILIAR_HINT = (
     "This photo is unlike the ones this model learned from: expect a worse caption, or choose "
