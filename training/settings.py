@@ -198,7 +198,9 @@ class TrainingSettings:
     cache: str = _setting(
         RUN_GROUP, "folder for image features and the photos of a hub dataset", CACHE
     )
-    fp32: bool = _setting(RUN_GROUP, "train in full precision instead of bfloat16", False)
+    fp32: bool = _setting(
+        RUN_GROUP, "train in full precision where bfloat16 would be faster", False
+    )
     seed: int = _setting(RUN_GROUP, "seed of weights, order and dropout", 0, SEED)
 
     def __post_init__(self):

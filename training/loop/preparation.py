@@ -29,6 +29,7 @@ from training.loop.checkpoints import (
     report_write_errors,
 )
 from training.loop.learner import Learner, WeightAverage
+from training.loop.precision import is_bfloat16_fast
 from training.loop.run_folder import BEST, DATA, SETTINGS, summarize_data, write_json
 from training.loop.trainable_parameters import freeze_other_parts, group_parameters
 from training.loop.trainer import CaptionTrainer, restore_checkpoint
@@ -106,7 +107,7 @@ def create_training_arguments(settings: TrainingSettings) -> TrainingArguments:
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
         warmup_steps=0.05,
-        bf16=not settings.fp32,
+        bf16=not settings.fp32 and is_bfloat16_fast(),
         use_cpu=not torch.cuda.is_available(),
         eval_strategy="steps",
         save_strategy="steps",
@@ -271,7 +272,7 @@ def cache_split_features(
     """
     if settings.encoder_rate:
         return None, None
-    cache, bf16 = Path(settings.cache), not settings.fp32
+    cache, bf16 = Path(settings.cache), arguments.bf16
     with arguments.main_process_first(desc="encoding the photos"):
         train_features = None
         if settings.crop == 1:
