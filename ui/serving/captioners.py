@@ -65,7 +65,7 @@ class Captioners:
             if is_first:
                 self._loading[name] = Future()
             loading = self._loading[name]
-        with CORES.leave():  # others go on while this waits
+        with CORES.released():  # others go on while this waits
             if is_first:
                 self._load(name, loading)
             return loading.result()

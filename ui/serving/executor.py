@@ -55,12 +55,14 @@ class CoreExecutor:
 
     def take_turns(self) -> None:
         """Between two steps of an answer: let those go on that wait for the cores."""
-        if self._turns:
-            with self.leave():
-                pass
+        if self._turns and current_thread() in self._threads:
+            with self._changed:
+                self._num_running -= 1
+                turn = self._join_turns()
+            self._wait_for_cores(turn)
 
     @contextmanager
-    def leave(self) -> Iterator[None]:
+    def released(self) -> Iterator[None]:
         """Let others have the cores while this thread waits for something else."""
         if current_thread() not in self._threads:
             yield
@@ -71,18 +73,25 @@ class CoreExecutor:
         try:
             yield
         finally:
-            self._wait_for_cores()
+            with self._changed:
+                turn = self._join_turns()
+            self._wait_for_cores(turn)
 
-    def _wait_for_cores(self) -> None:
+    def _join_turns(self) -> object:
+        """Stand last among those that wait for the cores (while `_changed` is held)."""
+        turn = object()
+        self._turns.append(turn)
+        self._changed.notify_all()
+        return turn
+
+    def _wait_for_cores(self, turn: object) -> None:
         with self._changed:
-            turn = object()
-            self._turns.append(turn)
             self._changed.wait_for(
                 lambda: self._num_running < NUM_AT_ONCE and self._turns[0] is turn
             )
             self._turns.popleft()
             self._num_running += 1
-            is_alone = self._num_running == 1
+            is_alone = self._num_running == 1 and not self._turns
             self._changed.notify_all()
         torch.set_num_threads(self._num_cores if is_alone else max(1, self._num_cores // 2))
 
@@ -93,8 +102,8 @@ class CoreExecutor:
                 self._changed.wait_for(lambda: self._waiting and all(self._is_busy[:index]))
                 future, call = self._waiting.popleft()
                 self._is_busy[index] = True
-                self._changed.notify_all()
-            self._wait_for_cores()
+                turn = self._join_turns()
+            self._wait_for_cores(turn)
             result = error = None
             try:
                 result = call()

@@ -68,7 +68,7 @@ def test_who_waits_for_something_else_leaves_the_cores_to_others(cores):
     entered, leave = Event(), Event()
 
     def wait_elsewhere() -> int:
-        with cores.leave():
+        with cores.released():
             entered.set()
             assert leave.wait(30)
         return torch.get_num_threads()
@@ -78,7 +78,7 @@ def test_who_waits_for_something_else_leaves_the_cores_to_others(cores):
     assert cores.run(about)[1] == 8, "alone"
     leave.set()
     assert waiting.result(30) == 8
-    with cores.leave():
+    with cores.released():
         pass  # in a thread that has no cores it is nothing
 
 
