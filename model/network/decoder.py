@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from model.network.attention import KeyValues, MultiHeadAttention
 from model.network.cache import Cache, LayerCache
+from model.network.initialisation import initialise_weights
+from model.network.mlp import MLP, gelu_tanh
 
 
 class TokenTree(NamedTuple):
@@ -84,18 +86,6 @@ class Decoder(Protocol):
         """Read more tokens (rows, T); see `TextDecoder.forward`."""
 
 
-class MLP(nn.Module):
-    """Two linear layers with GPT-2's GELU (its tanh form) between them."""
-
-    def __init__(self, width: int, hidden_width: int):
-        super().__init__()
-        self.up = nn.Linear(width, hidden_width)
-        self.down = nn.Linear(hidden_width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
-
-
 class Block(nn.Module):
     """One decoder layer; each of its three parts has its own norm and residual."""
 
@@ -108,7 +98,7 @@ class Block(nn.Module):
         self.cross_attn_norm = nn.LayerNorm(width)
         self.cross_attn = MultiHeadAttention(width, num_heads, context_width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = MLP(width, hidden_width)
+        self.mlp = MLP(width, hidden_width, gelu_tanh)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -182,7 +172,8 @@ class TextDecoder(nn.Module):
         self.blocks = cast(Sequence[Block], blocks)  # torch's list does not tell of what
         self.final_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
-        self._initialise(num_layers)
+        # a block adds three times: self-attention, cross-attention, MLP
+        initialise_weights(self, 3 * num_layers)
 
     def look_at(self, image_features: Tensor, visible: Tensor | None = None) -> Cache:
         """The cache before the first token: each layer's keys and values of the image.
@@ -228,14 +219,3 @@ class TextDecoder(nn.Module):
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """What the first block reads: tokens (rows, T) at positions (T,) -> (rows, T, width)."""
         return self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
-
-    def _initialise(self, num_layers: int) -> None:
-        """GPT-2's: normal(0.02), and less for what is added onto the residual stream."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.dim() == 2:
-                onto_residual = name.endswith(("output.weight", "down.weight"))
-                # three additions a block: self-attention, cross-attention, MLP
-                std = 0.02 * (3 * num_layers) ** -0.5 if onto_residual else 0.02
-                nn.init.normal_(parameter, std=std)

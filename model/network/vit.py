@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from model.network.attention import MultiHeadAttention
 from model.network.encoder import ImageEncoder
+from model.network.mlp import MLP, SwiGLU
 from model.network.vit_config import ACTIVATIONS, ViTConfig
 from model.network.vit_weights import rename_tensors
 
@@ -28,7 +29,11 @@ class ViTBlock(nn.Module):
         self.attn = MultiHeadAttention(width, config.num_heads, bias=config.qkv_bias)
         self.attn_scale = _create_scale(config)
         self.mlp_norm = nn.LayerNorm(width, eps=config.norm_eps)
-        self.mlp = SwiGLU(config) if config.gated else MLP(config)
+        self.mlp = (
+            SwiGLU(width, config.hidden_width)
+            if config.gated
+            else MLP(width, config.hidden_width, ACTIVATIONS[config.activation])
+        )
         self.mlp_scale = _create_scale(config)
 
     def forward(self, x: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
@@ -55,33 +60,6 @@ def _create_scale(config: ViTConfig) -> nn.Module:
     if config.layer_scale is None:
         return nn.Identity()
     return Scale(config.width, config.layer_scale)
-
-
-class MLP(nn.Module):
-    """Two linear layers with an activation between them."""
-
-    def __init__(self, config: ViTConfig):
-        super().__init__()
-        self.up = nn.Linear(config.width, config.hidden_width)
-        self.down = nn.Linear(config.hidden_width, config.width)
-        self.activation = ACTIVATIONS[config.activation]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.activation(self.up(x)))
-
-
-class SwiGLU(nn.Module):
-    """An MLP with a gate: down(SiLU(gate(x)) · up(x)) (Shazeer 2020, "GLU Variants Improve
-    Transformer")."""
-
-    def __init__(self, config: ViTConfig):
-        super().__init__()
-        self.gate = nn.Linear(config.width, config.hidden_width)
-        self.up = nn.Linear(config.width, config.hidden_width)
-        self.down = nn.Linear(config.hidden_width, config.width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class ViT(ImageEncoder):

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from model.network.attention import MultiHeadAttention
 from model.network.cache import Cache
-from model.network.decoder import MLP, TextDecoder
+from model.network.decoder import TextDecoder
+from model.network.initialisation import initialise_weights
+from model.network.mlp import MLP, gelu_tanh
 from model.translation.config import TranslatorConfig
 from model.translation.tokenizer import TranslatorTokenizer
 
@@ -27,7 +29,7 @@ class EncoderBlock(nn.Module):
         self.self_attn_norm = nn.LayerNorm(width)
         self.self_attn = MultiHeadAttention(width, num_heads)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = MLP(width, hidden_width)
+        self.mlp = MLP(width, hidden_width, gelu_tanh)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -67,7 +69,8 @@ class TextEncoder(nn.Module):
         self.blocks = cast(Sequence[EncoderBlock], blocks)  # torch's list does not tell of what
         self.final_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
-        self._initialise(num_layers)
+        # a block adds twice: self-attention, MLP
+        initialise_weights(self, 2 * num_layers)
 
     def forward(self, embedded: Tensor, visible: Tensor | None = None) -> Tensor:
         """Token embeddings (B, S, width) -> features of the same shape.
@@ -86,16 +89,6 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, visible)
         return self.final_norm(x)
-
-    def _initialise(self, num_layers: int) -> None:
-        """As the decoder's, with two additions a block onto the residual stream."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.dim() == 2:
-                onto_residual = name.endswith(("output.weight", "down.weight"))
-                std = 0.02 * (2 * num_layers) ** -0.5 if onto_residual else 0.02
-                nn.init.normal_(parameter, std=std)
 
 
 class TranslatorNetwork(nn.Module):

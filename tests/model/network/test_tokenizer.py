@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.network.config import CheckpointError
+from model.errors import CheckpointError
 from model.network.tokenizer import CaptionTokenizer, as_sentence
 from tests.support.tiny import SENTENCES
 
