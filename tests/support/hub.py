@@ -1,5 +1,6 @@
 """Tiny random captioners in the hub's layout, of every family, made by its own classes."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -195,3 +196,8 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
     kind = BlipImageProcessor if model.config.model_type == "blip" else ViTImageProcessor
     kind(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
+
+
+def change_settings(folder, name, **values):
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
