@@ -3,7 +3,8 @@
 import errno
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -131,20 +132,18 @@ def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) ->
     """As `checkpoint_folder`, of a repository."""
     # imported here, as it takes longer than a caption, and a captioner in a folder does without
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     patterns = ["*.json", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
     try:
         # One question at first: it fails at once where there is no network, a download retries.
-        siblings = HfApi().model_info(name, timeout=PATIENCE).siblings or []
+        with _tell_hub_errors(name):
+            siblings = HfApi().model_info(name, timeout=PATIENCE).siblings or []
         held = {file.rfilename for file in siblings}
         if "config.json" not in held:
             raise CheckpointError(f"{name}: there is no config.json, so it is no captioner")
-        folder = Path(snapshot_download(name, allow_patterns=["config.json"]))
+        with _tell_hub_errors(name):
+            folder = Path(snapshot_download(name, allow_patterns=["config.json"]))
         weigh_files(folder)
         check(folder)
         is_safe = any(fnmatch(file, f"{SAFE}*.safetensors") and "/" not in file for file in held)
@@ -152,21 +151,9 @@ def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) ->
             if not allow_pickle:
                 raise CheckpointError(f"{name}: {ITS_WEIGHTS_ARE_PICKLED}")
             patterns.append("pytorch_model*.bin")
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except CheckpointError:
-        raise
-    except GatedRepoError as error:
-        raise CheckpointError(
-            f"{name}: its owners ask you to accept terms at https://huggingface.co/{name}; "
-            "then run hf auth login"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"{name}: the hub has no such model, or it is private: then run hf auth login"
-        ) from error
-    except Exception as error:  # no network, said in many ways
-        if isinstance(error, OSError) and error.errno in UNWRITABLE:
-            raise CheckpointError(f"{name}: cannot be kept here ({error.strerror})") from error
+        with _tell_hub_errors(name):
+            return Path(snapshot_download(name, allow_patterns=patterns))
+    except _UnreachableError as error:
         try:
             # asked for these alone: a copy without the files that were never fetched is whole
             here = snapshot_download(name, allow_patterns=patterns, local_files_only=True)
@@ -176,6 +163,33 @@ def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) ->
                 f"{name}: neither a folder nor a model that the hub gives out now; there is no "
                 f"copy here either: run hf download {name} where there is a network"
             ) from error
+
+
+class _UnreachableError(Exception):
+    """The hub cannot be reached."""
+
+
+@contextmanager
+def _tell_hub_errors(name: str) -> Iterator[None]:
+    """Around what asks the hub, and nothing else: raises CheckpointError for its refusals, and
+    _UnreachableError when there is no network, which is said in many ways."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise CheckpointError(
+            f"{name}: its owners ask you to accept terms at https://huggingface.co/{name}; "
+            "then run hf auth login"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"{name}: the hub has no such model, or it is private: then run hf auth login"
+        ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise CheckpointError(f"{name}: cannot be kept here ({error.strerror})") from error
+        raise _UnreachableError from error
 
 
 def _without_pointers(folder: Path) -> Path:

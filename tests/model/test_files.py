@@ -7,6 +7,7 @@ import pytest
 
 from model.files import find_similar, is_lfs_pointer, suggest_similar, walk_files, walk_folders
 from tests.support.lfs import POINTER
+from tests.support.paths import lock_folders
 
 
 def test_links_are_followed_and_circles_end(tmp_path):
@@ -34,14 +35,7 @@ def test_a_folder_that_cannot_be_read_does_not_end_the_rest(tmp_path, monkeypatc
     for name in ("a/1.jpg", "b/2.jpg"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).touch()
-    scandir = os.scandir
-
-    def refuse(folder):
-        if str(folder).endswith("a"):
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    lock_folders(monkeypatch, "a")
     problems = []
     assert list(walk_files(tmp_path, problems.append)) == [tmp_path / "b/2.jpg"]
     assert [error.filename for error in problems] == [str(tmp_path / "a")]

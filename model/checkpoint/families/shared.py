@@ -212,6 +212,9 @@ def _convert_generation_config(
             f"{folder}: its settings for generate have {', '.join(unknown)}, "
             "which is not known here"
         )
+    for name in ("max_new_tokens", "max_length", "min_length", "num_beams"):
+        if not isinstance(values.get(name, 1), int):
+            raise CheckpointError(f"{folder}: {name} must be a whole number, not {values[name]!r}")
     # unset, transformers writes 20 new tokens; a max_length counts the start token too
     longest = values.get("max_new_tokens") or values.get("max_length", 21) - 1
     longest = min(longest, positions - 1)
@@ -232,6 +235,6 @@ def _convert_generation_config(
         options |= {k: values[k] for k in ("temperature", "top_p") if k in values}
     try:
         DecodingOptions(**options)
-    except (TypeError, OptionError) as error:
+    except OptionError as error:
         raise CheckpointError(f"{folder}: {error}") from error
     return options

@@ -9,13 +9,15 @@ import sys
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import snapshot_download
 
 from model import Captioner, CheckpointError, load
-from model.checkpoint.hub import PICKLED, WEIGHTS, parse_hub_address
+from model.checkpoint.hub import PICKLED, WEIGHTS, checkpoint_folder, parse_hub_address
 from tests.support.hub import encoder_decoder, save
 from tests.support.lfs import POINTER
 
@@ -150,6 +152,20 @@ def test_a_hub(tmp_path):
     statuses, (error,) = run_info(["some/good", "some/none"], tmp_path / "cache", endpoint)
     assert statuses == {"some/good": 0, "some/none": 1}
     assert "hf download some/none" in error
+
+
+def test_a_slip_of_ours_is_no_missing_network(tmp_path, monkeypatch):
+    """What looks into a repository's settings runs between two questions to the hub."""
+    (tmp_path / "config.json").write_text("{}")
+    held = SimpleNamespace(siblings=[SimpleNamespace(rfilename="config.json")])
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: held)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+
+    def slip(folder):
+        raise ValueError("a slip")
+
+    with pytest.raises(ValueError, match="a slip"):
+        checkpoint_folder("some/one", check=slip)
 
 
 @pytest.mark.parametrize(

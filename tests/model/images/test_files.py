@@ -6,6 +6,7 @@ import pytest
 
 from model.images import ImageError, find_images
 from tests.support.images import draw_corners, read_problem
+from tests.support.paths import lock_folders
 
 
 def test_not_an_image_names_the_file_and_the_kinds(tmp_path):
@@ -90,14 +91,7 @@ def test_find_images_follows_links_and_keeps_what_is_lost(tmp_path, monkeypatch)
     (disk / "circle").symlink_to(folder)
     (folder / "gone").symlink_to(tmp_path / "unmounted")
     (folder / "notes.jpg.txt").touch()
-    scandir = os.scandir
-
-    def refuse(path):
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    lock_folders(monkeypatch, "locked")
     paths = find_images(folder)
     assert [str(path.relative_to(folder)) for path in paths] == [
         "a.jpg",
