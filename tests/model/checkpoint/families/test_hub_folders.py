@@ -84,7 +84,7 @@ def test_pickled_weights_are_refused_unless_asked_for(saved, tmp_path):
         ("generation_config.json", {"max_length": "ten"}, "max_length must be .* not 'ten'"),
         ("generation_config.json", {"min_length": [1]}, r"min_length must be .* not \[1\]"),
         ("generation_config.json", {"do_sample": True, "num_beams": "4"}, "num_beams must be"),
-        ("generation_config.json", {"early_stopping": "soon"}, "early_stopping must be"),
+        ("generation_config.json", {"early_stopping": "soon"}, "early_stopping. must be"),
         ("generation_config.json", {"length_penalty": "x"}, "length_penalty must be"),
         ("preprocessor_config.json", {"size": {"longest_edge": 32}}, "must have height and width"),
         ("preprocessor_config.json", {"size": {"height": 30, "width": 30}}, "patches of 8"),
