@@ -5,7 +5,7 @@ Together with `ui.gradio_internals` all that reaches into gradio's internals.
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +77,7 @@ class SharedQueue(_Queue):
 
     async def push(self, body: Any, request: Any, username: str | None):
         """As gradio's; raises HTTPException for one too many."""
-        address = _get_address(request)
+        address = get_address(request.scope) if request else ""
         job = QueuedJob(address, body.session_hash or address, "", _get_size(request))
         if refusal := self.shares.find_refusal(job, _list_jobs(_list_waiting(self))):
             raise HTTPException(429, refusal)
@@ -121,15 +121,16 @@ def _list_running(queue: queueing.Queue) -> list[queueing.Event]:
 def _list_jobs(events: Sequence[queueing.Event]) -> list[QueuedJob]:
     jobs = []
     for event in events:
-        address = _get_address(event.request)
+        address = get_address(event.request.scope) if event.request else ""
         # gradio makes the event's own id the session of those that came without one
         visitor = address if event.session_hash == event._id else event.session_hash
         jobs.append(QueuedJob(address, visitor, event.concurrency_id, _get_size(event.request)))
     return jobs
 
 
-def _get_address(request: Any) -> str:
-    return request.client.host if request and request.client else ""
+def get_address(scope: MutableMapping[str, Any]) -> str:
+    """The network address that a request (its ASGI scope) came from, "" where it is not known."""
+    return scope["client"][0] if scope.get("client") else ""
 
 
 def _get_size(request: Any) -> int:

@@ -127,13 +127,15 @@ def cache_features(
     network: Network,
     items: list[CaptionedImage],
     folder: Path,
+    *,
     mirror: bool = False,
-    bf16: bool = True,
+    bf16: bool,
 ) -> np.ndarray:
     """The features of a frozen encoder, memory-mapped: (views, photos, S, width) float16.
 
     They are computed once: the file is named after the encoder's weights and the photos, and later
-    runs find it. With `mirror` there are two views of each photo, else one.
+    runs find it. With `mirror` there are two views of each photo, else one. With `bf16` they are
+    computed in bfloat16, which some processors are a hundred times slower at.
     """
     network.eval()  # features without patch dropout
     weights = hashlib.sha256()

@@ -276,7 +276,9 @@ def cache_split_features(
     with arguments.main_process_first(desc="encoding the photos"):
         train_features = None
         if settings.crop == 1:
-            train_features = cache_features(network, photos.train, cache, settings.mirror, bf16)
+            train_features = cache_features(
+                network, photos.train, cache, mirror=settings.mirror, bf16=bf16
+            )
         return train_features, cache_features(network, photos.dev, cache, bf16=bf16)
 
 

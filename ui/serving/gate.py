@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.errors import report_fault
 from ui.gradio_internals import OPEN_ROUTES, STREAM_ROUTES, UPLOAD_ROUTE
-from ui.gradio_queue import BODY_SIZE, is_session_known
+from ui.gradio_queue import BODY_SIZE, get_address, is_session_known
 from ui.serving.hourly_share import HourlyShare
 from ui.serving.readers import READERS
 from ui.uploads.files import MAX_PHOTO_BYTES, MEGABYTE
@@ -82,7 +82,7 @@ class Gate:
 
     @contextmanager
     def _count(self, scope: Scope) -> Iterator[None]:
-        address = scope["client"][0] if scope.get("client") else ""
+        address = get_address(scope)
         if self._counts[address] >= MAX_OPEN:
             raise RefusedError(429, "Too many requests of yours are open. Try again in a minute.")
         self._counts[address] += 1
@@ -134,14 +134,14 @@ class Gate:
     async def _pass_upload(self, scope: Scope, exchange: "_Exchange") -> None:
         """Let files through while they come, weighed piece by piece, once there is room."""
         size = _read_length(scope) or 0
-        address = scope["client"][0] if scope.get("client") else ""
+        address = get_address(scope)
         if size > MAX_UPLOAD_BYTES:
             raise RefusedError(413, _describe_limit(MAX_UPLOAD_BYTES))
         await run_sync(self._folder.clean, size)
 
         def weigh(piece: int, total: int) -> None:
             if total > MAX_UPLOAD_BYTES:
-                raise MultiPartException(f"{_describe_limit(MAX_UPLOAD_BYTES)}")
+                raise MultiPartException(_describe_limit(MAX_UPLOAD_BYTES))
             if not self._uploads.take(address, piece):
                 limit = MAX_UPLOADS_BYTES // MEGABYTE
                 raise MultiPartException(

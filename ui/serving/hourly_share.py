@@ -34,5 +34,6 @@ class HourlyShare:
         if now < self._next_pruning:
             return
         self._next_pruning = now + SECONDS
-        for address in [a for a, taken in self._taken.items() if now - taken[-1][0] > SECONDS]:
+        gone = [a for a, t in self._taken.items() if not t or now - t[-1][0] > SECONDS]
+        for address in gone:
             del self._taken[address]

@@ -192,6 +192,7 @@ def test_the_share_of_an_hour(monkeypatch):
     share = HourlyShare(100)
     assert share.take("a", 60) and share.take("a", 40) and not share.take("a", 1)
     assert share.take("b", 100)
+    assert not share.take("c", 101), "the first of this one"
     now[0] += 3601
     assert share.take("a", 100)
     assert list(share._taken) == ["a"]
