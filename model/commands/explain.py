@@ -4,8 +4,10 @@ import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.commands.inputs import add_checkpoint_option, add_pickle_option, load_captioner
 from model.errors import OptionError
@@ -99,7 +101,7 @@ def run(settings: argparse.Namespace) -> int:
     return 0
 
 
-def _save_arrays(explanation: Explanation, maps: list[np.ndarray], path: Path) -> None:
+def _save_arrays(explanation: Explanation, maps: list[NDArray[Any]], path: Path) -> None:
     """Write the maps and the weights behind them as .npz."""
     attention = explanation.attention
     with open(path, "wb") as file:  # given a name, savez would add .npz to one that ends in .NPZ

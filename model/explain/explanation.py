@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from model.explain.methods import (
     DEFAULT_METHOD,
@@ -65,7 +66,7 @@ class Explanation:
         layer: Selection = None,
         head: Selection = None,
         mask_sinks: bool = False,
-    ) -> np.ndarray:
+    ) -> NDArray[Any]:
         """The map of one word: (rows, cols) float32, >= 0. See `methods.compute_heatmap`."""
         if not -len(self.words) <= word < len(self.words):
             raise IndexError(f"word {word} of {len(self.words)}: {self.text!r}")
@@ -81,14 +82,14 @@ class Explanation:
         layer: Selection = None,
         head: Selection = None,
         mask_sinks: bool = False,
-    ) -> list[np.ndarray]:
+    ) -> list[NDArray[Any]]:
         """The map of every word."""
         return [
             self.heatmap(i, method, layer=layer, head=head, mask_sinks=mask_sinks)
             for i in range(len(self.words))
         ]
 
-    def doubts(self, maps: Sequence[np.ndarray]) -> list[str]:
+    def doubts(self, maps: Sequence[NDArray[Any]]) -> list[str]:
         """Why maps should not be read as reasons, in plain sentences; [] where nothing is amiss.
 
         maps: of all words, from `heatmaps`.
@@ -105,7 +106,7 @@ class Explanation:
         return describe_unneeded_photo(text, probability, without_photo)
 
 
-def describe_alike_maps(maps: Sequence[np.ndarray]) -> str | None:
+def describe_alike_maps(maps: Sequence[NDArray[Any]]) -> str | None:
     """The sentence for maps of several words that are all alike, or None."""
     return ALIKE_MAPS if len(maps) > 1 and compute_spread(maps) < MIN_SPREAD else None
 

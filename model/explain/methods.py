@@ -9,8 +9,10 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import OptionError
 
@@ -35,12 +37,12 @@ class CrossAttention:
             average, when a window with this patch is hidden from the encoder.
     """
 
-    weights: np.ndarray
+    weights: NDArray[Any]
     grid_size: tuple[int, int]
     num_prefix_tokens: int
-    gradients: np.ndarray | None = None
-    rollout: np.ndarray | None = None
-    occlusion: np.ndarray | None = None
+    gradients: NDArray[Any] | None = None
+    rollout: NDArray[Any] | None = None
+    occlusion: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         rows, cols = self.grid_size
@@ -68,7 +70,7 @@ def rate_by_attention(
     span: tuple[int, int],
     layer: Selection = None,
     head: Selection = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """The weights themselves: the mean over layers, heads and the word's tokens, or over those
     that are named. Its sum over the patches is the share that fell on the image, at most one."""
     return _average(attention.weights, span, layer, head)
@@ -79,7 +81,7 @@ def rate_by_gradient(
     span: tuple[int, int],
     layer: Selection = None,
     head: Selection = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Weights times the gradient of the log-probability, where that is positive: what looking
     there did for the word (Chefer, Gur and Wolf 2021, "Generic Attention-model Explainability",
     eq. 5, for one layer or the mean over layers). In nats, the mean over the word's tokens."""
@@ -91,7 +93,7 @@ def rate_by_rollout(
     span: tuple[int, int],
     layer: Selection = None,
     head: Selection = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """The weights, followed through the encoder to the patches its tokens were mixed from
     (Abnar and Zuidema 2020). Sums to at most one."""
     return rate_by_attention(attention, span, layer, head) @ attention.rollout
@@ -102,7 +104,7 @@ def rate_by_gradient_rollout(
     span: tuple[int, int],
     layer: Selection = None,
     head: Selection = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """As `rate_by_gradient`, followed through the encoder as in `rate_by_rollout`; in nats."""
     return rate_by_gradient(attention, span, layer, head) @ attention.rollout
 
@@ -112,7 +114,7 @@ def rate_by_occlusion(
     span: tuple[int, int],
     layer: Selection = None,
     head: Selection = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """The fall of the word's log-probability when a patch is hidden, in nats, the sum over the
     word's tokens; where hiding it helps the word, 0 (Zeiler and Fergus 2014)."""
     if layer is not None or head is not None:
@@ -123,8 +125,8 @@ def rate_by_occlusion(
 
 
 def _average(
-    values: np.ndarray, span: tuple[int, int], layer: Selection, head: Selection
-) -> np.ndarray:
+    values: NDArray[Any], span: tuple[int, int], layer: Selection, head: Selection
+) -> NDArray[Any]:
     """Values (layers, heads, tokens, prefix + patches) -> (prefix + patches,), of one word."""
     layers = _select_numbers("layer", layer, len(values))
     heads = _select_numbers("head", head, values.shape[1])
@@ -170,7 +172,7 @@ class Method:
 
     name: str
     description: str
-    compute: Callable[[CrossAttention, tuple[int, int], Selection, Selection], np.ndarray]
+    compute: Callable[[CrossAttention, tuple[int, int], Selection, Selection], NDArray[Any]]
     requires: tuple[Requirement, ...] = ()
     has_layers: bool = True
 
@@ -228,7 +230,7 @@ def compute_heatmap(
     layer: Selection = None,
     head: Selection = None,
     mask_sinks: bool = False,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """The map of the tokens [start, stop) by a method's name: (rows, cols) float32, >= 0.
 
     Args:
@@ -257,7 +259,7 @@ def compute_image_share(attention: CrossAttention, span: tuple[int, int]) -> flo
     return float(rate_by_attention(attention, span)[attention.num_prefix_tokens :].sum())
 
 
-def find_sinks(attention: CrossAttention) -> np.ndarray:
+def find_sinks(attention: CrossAttention) -> NDArray[Any]:
     """Patches that take mass whatever the word: (rows, cols) bool.
 
     They get at least `SINK_RATIO` times an even share of attention (mean over layers and heads)
@@ -268,7 +270,7 @@ def find_sinks(attention: CrossAttention) -> np.ndarray:
     return always[attention.num_prefix_tokens :].reshape(attention.grid_size)
 
 
-def compute_spread(maps: Sequence[np.ndarray]) -> float:
+def compute_spread(maps: Sequence[NDArray[Any]]) -> float:
     """How much the maps of a caption's words differ, 0 (all the same) to 1 (nowhere shared).
 
     The mean total variation distance of each map, scaled to sum to one, from the mean of all.
@@ -280,7 +282,7 @@ def compute_spread(maps: Sequence[np.ndarray]) -> float:
     return float(np.abs(np.array(shares) - np.mean(shares, axis=0)).sum(axis=1).mean() / 2)
 
 
-def compute_rollout(layers: Sequence[np.ndarray]) -> np.ndarray:
+def compute_rollout(layers: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """How much of each input token is in each output token of a stack of self-attention layers.
 
     layers: each (heads, S, S). The mean over heads, half of it the residual connection, one layer

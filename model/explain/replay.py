@@ -2,10 +2,11 @@
 was: with the photo, with a plain grey one, and with parts of the photo hidden."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import OptionError
@@ -33,8 +34,8 @@ class Replay(NamedTuple):
 
     log_probabilities: Tensor
     grey_log_probabilities: Tensor
-    weights: np.ndarray
-    gradients: np.ndarray | None = None
+    weights: NDArray[Any]
+    gradients: NDArray[Any] | None = None
 
 
 def tokenize_sentence(
@@ -152,7 +153,7 @@ def score_visible_patches(
 
 
 @torch.inference_mode()
-def measure_rollout(network: Network, photo: EncodedPhoto) -> np.ndarray:
+def measure_rollout(network: Network, photo: EncodedPhoto) -> NDArray[Any]:
     """How much of each input token is in each of the encoder's output tokens: (S, S).
 
     Raises OptionError for an encoder that cannot be rolled out.
@@ -167,7 +168,7 @@ def measure_occlusion(
     tokens: list[int],
     log_probabilities: Tensor,
     on_step: Callable[[], object],
-) -> np.ndarray:
+) -> NDArray[Any]:
     """The mean fall of each token's log-probability over the windows that hide a patch.
 
     Square windows of a quarter of the shorter side, half a window apart: (tokens, rows, cols).
@@ -203,6 +204,6 @@ def _gather_log_probabilities(output: DecoderOutput, tokens: list[int]) -> Tenso
     return log_probabilities.gather(2, ids.expand(len(log_probabilities), -1)[..., None])[..., 0]
 
 
-def _stack(layers: Sequence[Tensor]) -> np.ndarray:
+def _stack(layers: Sequence[Tensor]) -> NDArray[Any]:
     """layers × (1, heads, tokens, S) -> (layers, heads, tokens, S)"""
     return torch.cat([layer.detach() for layer in layers]).float().cpu().numpy()

@@ -1,9 +1,10 @@
 """More than 8 bits a colour, of which Pillow keeps the upper ones: what was white stays white."""
 
 import sys
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
 from model.errors import ImageError
@@ -48,7 +49,7 @@ def _read_declared_white(image: Image.Image) -> int:
     return max(int(largest), 2**bits - 1 if bits < 16 else 0)
 
 
-def choose_white(values: np.ndarray, declared: int = 0) -> int:
+def choose_white(values: NDArray[Any], declared: int = 0) -> int:
     """What is white among numbers of up to 16 bits: the largest number of 8, 10, 12, 14 or 16 bits,
     whichever holds them all and what was declared.
 
@@ -62,7 +63,7 @@ def choose_white(values: np.ndarray, declared: int = 0) -> int:
     return next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if 2**bits > max(largest, declared))
 
 
-def scale_to_bytes(values: np.ndarray, white: int) -> np.ndarray:
+def scale_to_bytes(values: NDArray[Any], white: int) -> NDArray[Any]:
     """Whole numbers from 0 to white as uint8; what is outside is cut off."""
     return (values.clip(0, white) * np.int64(255) / white).round().astype(np.uint8)
 

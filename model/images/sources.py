@@ -4,10 +4,11 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from model.errors import ImageError
@@ -26,7 +27,7 @@ ImageSource = (
     | memoryview
     | BinaryIO
     | Image.Image
-    | np.ndarray
+    | NDArray[Any]
     | torch.Tensor
 )
 
@@ -76,7 +77,7 @@ def _explain_unreadable(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def _convert_array(array: np.ndarray, channels_first: bool) -> Image.Image:
+def _convert_array(array: NDArray[Any], channels_first: bool) -> Image.Image:
     """An array as an image; `channels_first` decides where the first side and the last could both
     be channels."""
     shape, is_photo = array.shape, array.ndim == 2
@@ -95,7 +96,7 @@ def _convert_array(array: np.ndarray, channels_first: bool) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(_convert_to_bytes(array)))
 
 
-def _convert_to_bytes(array: np.ndarray) -> np.ndarray:
+def _convert_to_bytes(array: NDArray[Any]) -> NDArray[Any]:
     """The values as uint8, if their type and range tell what is white."""
     if array.dtype == np.uint8:
         return array

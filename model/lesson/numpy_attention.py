@@ -29,10 +29,15 @@ Formula: Vaswani et al. 2017, "Attention Is All You Need", equation 1 and sectio
 `model/network/attention.py` is the same in torch; the tests hold the two to each other.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]  # of any kind of number
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
+def softmax(scores: Array) -> Array:
     """Turn the last axis into shares that sum to one.
 
     Subtracting the largest score first changes nothing in the result (it cancels), but keeps
@@ -46,19 +51,19 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def causal_mask(length: int) -> np.ndarray:
+def causal_mask(length: int) -> Array:
     """(length, length), True where position t may look: at itself and at what came before."""
     return np.tril(np.ones((length, length), dtype=bool))
 
 
-def match_scores(query: np.ndarray, key: np.ndarray) -> np.ndarray:
+def match_scores(query: Array, key: Array) -> Array:
     """Q Kᵀ / √d, how well each query matches each key: (..., T, d), (..., S, d) -> (..., T, S)."""
     return query @ np.swapaxes(key, -1, -2) / np.sqrt(query.shape[-1])
 
 
 def attention(
-    query: np.ndarray, key: np.ndarray, value: np.ndarray, mask: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    query: Array, key: Array, value: Array, mask: Array | None = None
+) -> tuple[Array, Array]:
     """Scaled dot-product attention.
 
     Args:
@@ -77,13 +82,13 @@ def attention(
 
 
 def cross_attention(
-    text: np.ndarray,
-    image: np.ndarray,
-    w_query: np.ndarray,
-    w_key: np.ndarray,
-    w_value: np.ndarray,
-    mask: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+    text: Array,
+    image: Array,
+    w_query: Array,
+    w_key: Array,
+    w_value: Array,
+    mask: Array | None = None,
+) -> tuple[Array, Array]:
     """Single-head cross-attention: text (T, d_text) looks at image (S, d_image).
 
     The projections have shapes (d_text, d), (d_image, d) and (d_image, d_value). Returns output
@@ -93,19 +98,19 @@ def cross_attention(
 
 
 def multi_head_cross_attention(
-    text: np.ndarray,
-    image: np.ndarray,
-    w_query: np.ndarray,
-    w_key: np.ndarray,
-    w_value: np.ndarray,
-    w_output: np.ndarray,
+    text: Array,
+    image: Array,
+    w_query: Array,
+    w_key: Array,
+    w_value: Array,
+    w_output: Array,
     num_heads: int,
-    b_query: np.ndarray | float = 0.0,
-    b_key: np.ndarray | float = 0.0,
-    b_value: np.ndarray | float = 0.0,
-    b_output: np.ndarray | float = 0.0,
-    mask: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+    b_query: Array | float = 0.0,
+    b_key: Array | float = 0.0,
+    b_value: Array | float = 0.0,
+    b_output: Array | float = 0.0,
+    mask: Array | None = None,
+) -> tuple[Array, Array]:
     """Several heads, each with its own slice of the projections and so its own question.
 
     text (T, d_text), image (S, d_image); w_query (d_text, width), w_key and w_value
@@ -113,7 +118,7 @@ def multi_head_cross_attention(
     output (T, d_out) and weights (num_heads, T, S).
     """
 
-    def split(x: np.ndarray) -> np.ndarray:  # (length, width) -> (heads, length, head_dim)
+    def split(x: Array) -> Array:  # (length, width) -> (heads, length, head_dim)
         return x.reshape(len(x), num_heads, -1).swapaxes(0, 1)
 
     mixed, weights = attention(

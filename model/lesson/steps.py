@@ -13,6 +13,7 @@ from torch import Tensor
 
 from model.explain.explanation import Explanation
 from model.lesson.numpy_attention import (
+    Array,
     causal_mask,
     match_scores,
     multi_head_cross_attention,
@@ -45,18 +46,18 @@ class LessonStep:
             what token t looked at.
     """
 
-    query: np.ndarray
-    keys: np.ndarray
-    values: np.ndarray
-    scores: np.ndarray
-    weights: np.ndarray
-    output: np.ndarray
-    all_weights: np.ndarray
-    layer_output: np.ndarray
+    query: Array
+    keys: Array
+    values: Array
+    scores: Array
+    weights: Array
+    output: Array
+    all_weights: Array
+    layer_output: Array
     weights_difference: float
     output_difference: float
     token_texts: list[str]
-    self_weights: np.ndarray
+    self_weights: Array
 
 
 @torch.inference_mode()
@@ -160,7 +161,7 @@ def caption_blindly(network: Network) -> str:
     return captions[0][0].text
 
 
-def _get_parameters(block: MultiHeadAttention) -> dict[str, np.ndarray]:
+def _get_parameters(block: MultiHeadAttention) -> dict[str, Array]:
     """A torch block's matrices and biases under the lesson's names; Linear keeps the matrices
     transposed."""
     parameters = {}
@@ -170,5 +171,5 @@ def _get_parameters(block: MultiHeadAttention) -> dict[str, np.ndarray]:
     return parameters
 
 
-def _to_numpy(tensor: Tensor) -> np.ndarray:
+def _to_numpy(tensor: Tensor) -> Array:
     return tensor.detach().float().cpu().numpy()

@@ -4,9 +4,10 @@ the words that they share looked."""
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from model.captioner import Captioner
@@ -36,7 +37,7 @@ class ComparedCaption:
 
     name: str
     explanation: Explanation
-    maps: list[np.ndarray]
+    maps: list[NDArray[Any]]
     seconds: float
 
     def summary(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
@@ -24,7 +25,9 @@ MAX_SHADE = 0.85  # how far a patch that was not looked at is darkened towards i
 SEPARATOR = "  |  "  # between the parts of the small print
 
 
-def draw_overlay(photo: Image.Image, heatmap: np.ndarray, peak: float | None = None) -> Image.Image:
+def draw_overlay(
+    photo: Image.Image, heatmap: NDArray[Any], peak: float | None = None
+) -> Image.Image:
     """The photo, dark where the map is low.
 
     heatmap: (rows, cols), >= 0, stretched over the whole photo in the photo's own aspect ratio.
@@ -35,7 +38,7 @@ def draw_overlay(photo: Image.Image, heatmap: np.ndarray, peak: float | None = N
     # the square root keeps what got a quarter of the most attention half visible; without it a
     # sharp peak hides all else.
     brightness = np.sqrt(np.clip(heatmap / peak, 0, 1)) if peak > 0 else np.zeros_like(heatmap)
-    shade = Image.fromarray(np.uint8(np.rint(255 * MAX_SHADE * (1 - brightness))))
+    shade = Image.fromarray(np.rint(255 * MAX_SHADE * (1 - brightness)).astype(np.uint8))
     mask = shade.resize(photo.size, Image.Resampling.BICUBIC)
     return Image.composite(Image.new("RGB", photo.size, SHADE), photo, mask)
 
@@ -43,7 +46,7 @@ def draw_overlay(photo: Image.Image, heatmap: np.ndarray, peak: float | None = N
 def draw_contact_sheet(
     photo: Image.Image,
     explanation: Explanation,
-    maps: Sequence[np.ndarray],
+    maps: Sequence[NDArray[Any]],
     settings: Mapping[str, Any],
     cell_side: int = 224,
 ) -> Image.Image:
@@ -105,7 +108,7 @@ class _CellGroup(NamedTuple):
 
 
 def _draw_word_cell(
-    photo: Image.Image, word: CaptionWord, heatmap: np.ndarray, peak: float | None = None
+    photo: Image.Image, word: CaptionWord, heatmap: NDArray[Any], peak: float | None = None
 ) -> _Cell:
     # a word that the user typed may be as good as impossible, but not impossible
     probability = f"{word.probability:.0%}" if word.probability >= 0.005 else "<1%"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.errors import CaptionLensError, OptionError
 from model.explain.explanation import Explanation
@@ -114,7 +115,7 @@ def remove_cut_line(path: Path) -> None:
 
 
 def make_explanation_record(
-    explanation: Explanation, maps: Sequence[np.ndarray], about: Mapping[str, Any]
+    explanation: Explanation, maps: Sequence[NDArray[Any]], about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """A sentence with a map for each word, ready for JSON.
 
