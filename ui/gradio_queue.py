@@ -175,6 +175,12 @@ class QueuedRequest:
     event_id: str
 
     @property
+    def address(self) -> str:
+        """Where it came from, "" where that is not known."""
+        event = self.queue.event_ids_to_events.get(self.event_id)
+        return get_address(event.request.scope) if event and event.request else ""
+
+    @property
     def is_abandoned(self) -> bool:
         """Whether it was cancelled, or its page or connection is closed."""
         event = self.queue.event_ids_to_events.get(self.event_id)

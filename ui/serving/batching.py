@@ -14,7 +14,7 @@ from PIL import Image
 
 from model import Caption, Captioner
 from ui.serving.cancellation import Visitor
-from ui.serving.executor import CORES
+from ui.serving.executor import CORES, work_for_addresses
 
 BATCH_SIZE = 8
 
@@ -105,5 +105,6 @@ def _caption_batch(batch: Sequence[_Request]) -> list[Caption]:
 
     first = batch[0]
     photos = [request.photo for request in batch]
-    results = first.captioner.captions(photos, on_step=stop_if_abandoned, **first.options)
+    with work_for_addresses({request.visitor.address for request in batch}):
+        results = first.captioner.captions(photos, on_step=stop_if_abandoned, **first.options)
     return [captions[0] for captions in results]

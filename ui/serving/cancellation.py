@@ -12,7 +12,7 @@ from contextvars import ContextVar
 import gradio as gr
 
 from ui.gradio_queue import get_queued_request
-from ui.serving.executor import CORES
+from ui.serving.executor import CORES, work_for_addresses
 
 MAX_SECONDS = 60.0
 
@@ -38,11 +38,13 @@ class TimeLimitExceeded(gr.Error):
 class Visitor:
     """Who sent a request. Make it in the thread that gradio runs the handler in, at its start.
 
-    The time limit of `seconds` begins with the first look at `stop_reason`.
+    `address` is where it came from. The time limit of `seconds` begins with the first look at
+    `stop_reason`.
     """
 
     def __init__(self, seconds: float = MAX_SECONDS):
         self._request = get_queued_request()
+        self.address = self._request.address if self._request else ""
         self._seconds = seconds
         self._deadline: float | None = None
 
@@ -68,7 +70,8 @@ def work_for(visitor: Visitor) -> Iterator[None]:
     """Make this the `current_visitor` for the length of the block."""
     token = _CURRENT_VISITOR.set(visitor)
     try:
-        yield
+        with work_for_addresses([visitor.address]):
+            yield
     finally:
         _CURRENT_VISITOR.reset(token)
 

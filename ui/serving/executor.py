@@ -3,23 +3,50 @@
 What models compute runs in a few threads that stay, two of them at a time. Alone, an answer has all
 cores. Two at once have half of them each: that gives more answers a second than all for each. Those
 that are more than two take turns, a step at a time, so that a short answer never waits for the end
-of a long one. (Threads that come and go, as gradio's do, would each keep a team of their own for
-their cores: one photo takes 1.9 times as long so.)
+of a long one. The next turn is that of the address that has lately had the cores least, and who has
+had them much more than those who are at them waits: so one that asks for much, by however many
+requests, takes no more from the others than its share. (Threads that come and go, as gradio's do,
+would each keep a team of their own for their cores: one photo takes 1.9 times as long so.)
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from functools import partial
-from threading import Condition, Thread, current_thread
+from threading import Condition, Thread, local
 from typing import Any
 
 import torch
 
+from ui.serving.core_usage import CoreUsage
+
 NUM_AT_ONCE = 2
 NUM_THREADS = 12  # so many answers may have begun: see the limits in `ui.serving.requests`
+MAX_AHEAD = 1.0  # seconds that one may have had the cores longer than another, and run beside it
+_ADDRESSES: ContextVar[tuple[str, ...]] = ContextVar("addresses", default=())
+
+
+@contextmanager
+def work_for_addresses(addresses: Collection[str]) -> Iterator[None]:
+    """What is submitted, or takes turns, within the block is for visitors of these addresses."""
+    token = _ADDRESSES.set(tuple(addresses))
+    try:
+        yield
+    finally:
+        _ADDRESSES.reset(token)
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A turn at the cores, for visitors of these addresses; `start` once it has begun."""
+
+    addresses: tuple[str, ...]
+    start: float | None = None
+    num_cores: int = 0
 
 
 class CoreExecutor:
@@ -28,24 +55,22 @@ class CoreExecutor:
     def __init__(self):
         self._num_cores = torch.get_num_threads()
         torch.set_num_threads(1)  # so that this thread, where models are loaded, keeps no team
-        self._waiting: deque[tuple[Future, Callable[[], Any]]] = deque()
-        self._turns: deque[object] = deque()  # one for each thread that waits for the cores
-        self._num_running = 0
-        self._changed = Condition()
-        self._threads = [
-            Thread(target=self._work, args=(i,), name=f"cores {i}", daemon=True)
-            for i in range(NUM_THREADS)
-        ]
+        self._changed = Condition()  # all below is read and written while it is held
+        self._waiting: deque[tuple[Future, Callable[[], Any], tuple[str, ...]]] = deque()
+        self._turns: list[_Turn] = []  # of the threads that wait for the cores
+        self._running: list[_Turn] = []
+        self._usage = CoreUsage()
         self._is_busy = [False] * NUM_THREADS
-        for thread in self._threads:
-            thread.start()
+        self._own = local()  # each of our threads' own turn
+        for i in range(NUM_THREADS):
+            Thread(target=self._work, args=(i,), name=f"cores {i}", daemon=True).start()
 
     def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
         """Have this run, with the context variables of the caller."""
         future: Future = Future()
         with self._changed:
             call = partial(copy_context().run, function, *args, **kwargs)
-            self._waiting.append((future, call))
+            self._waiting.append((future, call, _ADDRESSES.get()))
             self._changed.notify_all()
         return future
 
@@ -54,56 +79,70 @@ class CoreExecutor:
         return self.submit(function, *args, **kwargs).result()
 
     def take_turns(self) -> None:
-        """Between two steps of an answer: let those go on that wait for the cores."""
-        if self._turns and current_thread() in self._threads:
+        """Between two steps of an answer: let those go on whose turn it is."""
+        if self._turns and hasattr(self._own, "turn"):
             with self._changed:
-                self._num_running -= 1
-                turn = self._join_turns()
-            self._wait_for_cores(turn)
+                self._end_turn()
+                self._wait_for_cores(_ADDRESSES.get())
 
     @contextmanager
     def released(self) -> Iterator[None]:
         """Let others have the cores while this thread waits for something else."""
-        if current_thread() not in self._threads:
+        if not hasattr(self._own, "turn"):
             yield
             return
         with self._changed:
-            self._num_running -= 1
-            self._changed.notify_all()
+            self._end_turn()
+            self._begin_turns()
         try:
             yield
         finally:
             with self._changed:
-                turn = self._join_turns()
-            self._wait_for_cores(turn)
+                self._wait_for_cores(_ADDRESSES.get())
 
-    def _join_turns(self) -> object:
-        """Stand last among those that wait for the cores (while `_changed` is held)."""
-        turn = object()
+    def _wait_for_cores(self, addresses: tuple[str, ...]) -> None:
+        turn = _Turn(addresses)
         self._turns.append(turn)
-        self._changed.notify_all()
-        return turn
+        self._begin_turns()
+        self._changed.wait_for(lambda: turn.start is not None)
+        self._own.turn = turn
+        torch.set_num_threads(turn.num_cores)
 
-    def _wait_for_cores(self, turn: object) -> None:
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._num_running < NUM_AT_ONCE and self._turns[0] is turn
-            )
-            self._turns.popleft()
-            self._num_running += 1
-            is_alone = self._num_running == 1 and not self._turns
-            self._changed.notify_all()
-        torch.set_num_threads(self._num_cores if is_alone else max(1, self._num_cores // 2))
+    def _end_turn(self) -> None:
+        """Give the cores back."""
+        turn = self._own.turn
+        self._running.remove(turn)
+        self._usage.add(turn.addresses, time.monotonic() - turn.start)
+
+    def _begin_turns(self) -> None:
+        """Let those begin who may."""
+        while turn := self._find_next():
+            self._turns.remove(turn)
+            self._running.append(turn)
+            turn.start = time.monotonic()
+            is_alone = len(self._running) == 1 and not self._find_next()
+            turn.num_cores = self._num_cores if is_alone else max(1, self._num_cores // 2)
+        self._changed.notify_all()
+
+    def _find_next(self) -> _Turn | None:
+        """Whose turn it is, if anyone may run beside those that do."""
+        if not self._turns or len(self._running) == NUM_AT_ONCE:
+            return None
+        best = min(self._turns, key=lambda turn: self._usage.get(turn.addresses))
+        used = [self._usage.get(turn.addresses) for turn in self._running]
+        if used and self._usage.get(best.addresses) > min(used) + MAX_AHEAD:
+            return None
+        return best
 
     def _work(self, index: int) -> None:
         while True:
             with self._changed:
                 # the first thread that is free: alone, an answer has always the same one's team
                 self._changed.wait_for(lambda: self._waiting and all(self._is_busy[:index]))
-                future, call = self._waiting.popleft()
+                future, call, addresses = self._waiting.popleft()
                 self._is_busy[index] = True
-                turn = self._join_turns()
-            self._wait_for_cores(turn)
+                self._changed.notify_all()
+                self._wait_for_cores(addresses)
             result = error = None
             try:
                 result = call()
@@ -112,9 +151,9 @@ class CoreExecutor:
             except BaseException as raised:  # such as a panic of tokenizers' Rust
                 error = RuntimeError(repr(raised))
             with self._changed:
-                self._num_running -= 1
+                self._end_turn()
                 self._is_busy[index] = False
-                self._changed.notify_all()
+                self._begin_turns()
             if error is None:
                 future.set_result(result)
             else:

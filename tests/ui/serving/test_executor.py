@@ -6,7 +6,9 @@ from threading import Event, current_thread
 import pytest
 import torch
 
-from ui.serving.executor import CoreExecutor
+from tests.support.waiting import wait_until
+from ui.serving.core_usage import HALF_LIFE, CoreUsage
+from ui.serving.executor import CoreExecutor, work_for_addresses
 
 
 @pytest.fixture
@@ -64,6 +66,34 @@ def test_a_long_answer_takes_turns_with_those_that_wait(cores):
     assert all(answer.result(30) for answer in long)
 
 
+def test_who_has_had_the_cores_for_long_waits_for_who_has_not(cores):
+    """However many answers the one asks for; and who runs alone has all cores."""
+    done, greedy_steps, entered = Event(), [], Event()
+
+    def work_on(steps: list) -> None:
+        while not done.is_set():
+            cores.take_turns()
+            steps.append(torch.get_num_threads())
+            entered.set()
+
+    with work_for_addresses(["greedy"]):
+        cores._usage.add(["greedy"], 100)
+        greedy = [cores.submit(work_on, greedy_steps) for _ in range(3)]
+    assert entered.wait(30)
+    modest_steps: list[int] = []
+    with work_for_addresses(["modest"]):
+        modest = cores.submit(work_on, modest_steps)
+    wait_until(lambda: len(modest_steps) > 1)
+    before = len(greedy_steps)
+    many = len(modest_steps) + 1000
+    wait_until(lambda: len(modest_steps) > many)
+    assert len(greedy_steps) <= before + 3, "each of them may end the step that it was at"
+    assert modest_steps[-1] == 8
+    done.set()
+    modest.result(30)
+    assert [answer.result(30) for answer in greedy] == [None] * 3
+
+
 def test_who_waits_for_something_else_leaves_the_cores_to_others(cores):
     entered, leave = Event(), Event()
 
@@ -95,3 +125,15 @@ def test_what_it_returns_raises_and_knows(cores):
 
 def panic():
     raise BaseException("panicked")
+
+
+def test_time_at_the_cores_fades_and_is_shared(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("ui.serving.core_usage.time.monotonic", lambda: now[0])
+    usage = CoreUsage()
+    usage.add(["a", "b"], 6)
+    usage.add(["b"], 1)
+    assert usage.get(["a"]) == 3 and usage.get(["b"]) == 4
+    assert usage.get(["b", "a"]) == 3 and usage.get(["b", "c"]) == usage.get([]) == 0
+    now[0] += HALF_LIFE
+    assert usage.get(["b"]) == pytest.approx(2)
