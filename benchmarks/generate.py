@@ -55,7 +55,7 @@ def measure() -> Iterator[Row]:
 
 
 def _measure(name: str, encoder: PretrainedConfig, decoder: PretrainedConfig) -> Iterator[Row]:
-    model, captioner = both(encoder, decoder)
+    model, captioner = build_both(encoder, decoder)
     end = decoder.vocab_size - 1
     noise = [Image.effect_noise((224, 224), 40 + 9 * i).convert("RGB") for i in range(PHOTOS)]
     pixels = captioner.network.pixel_values(noise)
@@ -107,7 +107,7 @@ def _measure(name: str, encoder: PretrainedConfig, decoder: PretrainedConfig) ->
     yield Row(part, "greedy, with weights", PHOTOS / taken["ours"], "captions/s", ratio, "theirs")
 
 
-def both(
+def build_both(
     encoder: PretrainedConfig, decoder: PretrainedConfig
 ) -> tuple[VisionEncoderDecoderModel, Captioner]:
     """transformers' model, and ours with its weights."""

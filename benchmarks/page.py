@@ -19,7 +19,7 @@ import httpx
 from benchmarks.photo import EXAMPLES, jpeg
 from benchmarks.timing import Row, print_rows
 from model.images import find_images
-from tools.serving import served
+from tools.serving import serve_app
 
 API = "/gradio_api"
 ROUNDS = 9
@@ -29,17 +29,17 @@ def measure() -> Iterator[Row]:
     photo = jpeg(find_images(EXAMPLES)[0])
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(Path(folder)) as app,
+        serve_app(Path(folder)) as app,
         httpx.Client(base_url=app.address, timeout=60) as client,
     ):
         config = client.get("/config").json()
-        taken = [choose(client, config, photo) for _ in range(ROUNDS + 2)][2:]
+        taken = [choose_photo(client, config, photo) for _ in range(ROUNDS + 2)][2:]
     part = "the page, warm: from the choice of a phone's photo"
     for place, what in enumerate(("to the first word", "to all maps")):
         yield Row(part, what, 1e3 * statistics.median(t[place] for t in taken), "ms")
 
 
-def choose(client: httpx.Client, config: dict[str, Any], photo: bytes) -> tuple[float, float]:
+def choose_photo(client: httpx.Client, config: dict[str, Any], photo: bytes) -> tuple[float, float]:
     """Seconds until the first word has come, and until the whole caption has come with its maps."""
     # the first photo of the page is that of its first tab
     image = next(c["id"] for c in config["components"] if c["type"] == "image")

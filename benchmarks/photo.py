@@ -23,7 +23,7 @@ LENGTHS = (5, 10, 20, 40)
 def measure() -> Iterator[Row]:
     threads = f"{torch.get_num_threads()} threads"
     captioner = load()
-    files = [jpeg(path) for path in find_images(EXAMPLES)]
+    files = [encode_jpeg(path) for path in find_images(EXAMPLES)]
     photos = [load_image(file) for file in files]
     encoded = captioner.encode(photos[:1])
     caption = captioner.caption(encoded[0])
@@ -94,7 +94,7 @@ def encode(captioner, pixels: torch.Tensor) -> torch.Tensor:
     return captioner.network.encoder(pixels)
 
 
-def jpeg(path) -> bytes:
+def encode_jpeg(path) -> bytes:
     """A photo as phones save it: 12 million pixels."""
     buffer = io.BytesIO()
     load_image(path).resize((4000, 3000)).save(buffer, "JPEG", quality=90)

@@ -38,7 +38,7 @@ WAYS = {
 }
 
 
-def jpegs() -> tuple[list[bytes], list[str]]:
+def draw_jpegs() -> tuple[list[bytes], list[str]]:
     """Drawn photos of a usual size, and a caption for each."""
     files, captions = [], []
     for number, scene in enumerate(list_scenes(0)["train"][:PHOTOS]):
@@ -49,7 +49,7 @@ def jpegs() -> tuple[list[bytes], list[str]]:
     return files, captions
 
 
-def step(options: dict[str, Any], cached: bool) -> Callable[[], None]:
+def make_step(options: dict[str, Any], cached: bool) -> Callable[[], None]:
     """A training step of the shipped captioner, with an optimizer of its own."""
     settings = TrainingSettings(data="-", output="-", **options)
     captioner = load()
@@ -65,7 +65,7 @@ def step(options: dict[str, Any], cached: bool) -> Callable[[], None]:
     optimizer = torch.optim.AdamW(
         group_parameters(learner, settings.rate, settings.encoder_rate, settings.weight_decay)
     )
-    files, captions = jpegs()
+    files, captions = draw_jpegs()
     features = captioner.network.encode(files).half() if cached else None
     learner.train()
 
@@ -94,7 +94,7 @@ def step(options: dict[str, Any], cached: bool) -> Callable[[], None]:
 
 
 def measure() -> Iterator[Row]:
-    steps = {name: step(options, "cached" in name) for name, options in WAYS.items()}
+    steps = {name: make_step(options, "cached" in name) for name, options in WAYS.items()}
     counted = {name: count_operations(work) for name, work in steps.items()}
     taken = time_in_turns({**steps, "product": make_matrix_product(torch.bfloat16)}, ROUNDS)
     rate = PRODUCT / taken.pop("product")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, checkpoint_folder, model_name
+from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, find_checkpoint_folder, resolve_model_name
 from model.checkpoint.native import read_network, write_checkpoint
 from model.errors import CheckpointError, OptionError
 from model.explain.alternatives import Alternative, find_alternatives
@@ -89,8 +89,8 @@ class Captioner:
 
         Raises CheckpointError, in one line, for what is not a captioner or does not fit.
         """
-        name = model_name(name)
-        folder = checkpoint_folder(name)
+        name = resolve_model_name(name)
+        folder = find_checkpoint_folder(name)
         network = read_network(folder)
         return cls(
             network,
@@ -214,6 +214,6 @@ def _list_images(images: Iterable[Photo]) -> list[Photo]:
     return list(images)
 
 
-def default_device() -> str:
+def choose_device() -> str:
     """A GPU where there is one."""
     return "cuda" if torch.cuda.is_available() else "cpu"

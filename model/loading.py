@@ -8,7 +8,7 @@ from threading import Lock
 from PIL import Image
 
 from model.captioner import Captioner
-from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, checkpoint_folder, model_name
+from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, find_checkpoint_folder, resolve_model_name
 from model.checkpoint.problems import blame_file
 from model.errors import CheckpointError
 from model.network.config import FORMAT
@@ -36,7 +36,7 @@ def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner
     """
     if name == SHIPPED_NAME:
         name = SHIPPED
-    name = model_name(name)
+    name = resolve_model_name(name)
     folder = fetch(name, allow_pickle=allow_pickle)
     family = _read_family(folder, name)
     try:
@@ -61,7 +61,9 @@ def fetch(name: str | Path, *, allow_pickle: bool = False) -> Path:
 
     Raises CheckpointError, in one line, for what is no captioner, before its weights are fetched.
     """
-    return checkpoint_folder(name, allow_pickle, check=lambda folder: _read_family(folder, name))
+    return find_checkpoint_folder(
+        name, allow_pickle, check=lambda folder: _read_family(folder, name)
+    )
 
 
 def _try_out(network: Network) -> None:

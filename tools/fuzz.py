@@ -26,7 +26,7 @@ SEED_BYTES = 20_000
 RUNS = FOLDER.parent / "fuzz"
 
 
-def one(data: bytes) -> None:
+def load_or_refuse(data: bytes) -> None:
     try:
         image = load_image(data)
     except ImageError as error:
@@ -47,7 +47,7 @@ def main() -> None:
             shutil.copy(path, seeds / f"{i}{path.suffix}")
     options = [f"-runs={settings.runs}", f"-seed={settings.seed}", f"-max_len={SEED_BYTES}"]
     options += ["-timeout=30", "-rss_limit_mb=3000", f"-artifact_prefix={RUNS}/"]
-    atheris.Setup([sys.argv[0], *options, str(seeds)], one)
+    atheris.Setup([sys.argv[0], *options, str(seeds)], load_or_refuse)
     atheris.Fuzz()
 
 

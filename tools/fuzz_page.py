@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tools.serving import ROOT, Served, served
+from tools.serving import ROOT, Served, serve_app
 from ui.gradio_internals import OPEN_ROUTES
 from ui.uploads.photos import to_data_url
 
@@ -191,7 +191,7 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory() as temporary:
         checkpoint = Path(options.checkpoint).resolve() if options.checkpoint else ""
-        with served(Path(temporary), checkpoint) as app:
+        with serve_app(Path(temporary), checkpoint) as app:
             page = Page(app)
             fuzz(page, options.requests, seed_free)
             log = app.log.read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from tools.browser import CHROMIUM, FLAGS
-from tools.serving import ROOT, served
+from tools.serving import ROOT, serve_app
 
 FOLDER = ROOT / "assets" / "screenshots"
 PHOTO = ROOT / "assets" / "examples" / "photographer.jpg"
@@ -48,7 +48,7 @@ def lesson(page: Page) -> None:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary, served(Path(temporary)) as app:
+    with tempfile.TemporaryDirectory() as temporary, serve_app(Path(temporary)) as app:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             for size, (width, height) in WIDTHS.items():

@@ -22,7 +22,7 @@ class Served(NamedTuple):
     log: Path
 
 
-def environment(folder: Path, checkpoint: Path | str = "", **changes: str) -> dict[str, str]:
+def make_environment(folder: Path, checkpoint: Path | str = "", **changes: str) -> dict[str, str]:
     """What the app is started with: a checkpoint (the shipped one, if empty), its files in
     `folder`."""
     return {
@@ -35,7 +35,7 @@ def environment(folder: Path, checkpoint: Path | str = "", **changes: str) -> di
 
 
 @contextmanager
-def served(folder: Path, checkpoint: Path | str = "", **changes: str) -> Iterator[Served]:
+def serve_app(folder: Path, checkpoint: Path | str = "", **changes: str) -> Iterator[Served]:
     """The app, until the end of the block; its log is in `folder`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -45,7 +45,7 @@ def served(folder: Path, checkpoint: Path | str = "", **changes: str) -> Iterato
         process = subprocess.Popen(
             [sys.executable, "app.py"],
             cwd=ROOT,
-            env=environment(folder, checkpoint, GRADIO_SERVER_PORT=str(port), **changes),
+            env=make_environment(folder, checkpoint, GRADIO_SERVER_PORT=str(port), **changes),
             stdout=out,
             stderr=out,
         )

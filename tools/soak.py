@@ -26,7 +26,7 @@ from gradio_client.exceptions import AppError
 from model import load
 from model.images import load_image
 from tools.hostile import HostileVisitor, upload_photo
-from tools.serving import ROOT, Served, served
+from tools.serving import ROOT, Served, serve_app
 
 BATCH = 8
 BAD = {  # a file's name, its content, and a part of what its visitor is told
@@ -127,7 +127,7 @@ def main() -> int:
             bad[folder / name] = answer
         captions, batch_rate = caption_in_batches(paths)
         print(f"{len(paths)} photos, {len(set(captions))} different captions")
-        with served(folder) as app:
+        with serve_app(folder) as app:
             soak = Soak(app.address, dict(zip(paths, captions, strict=True)), bad, settings.seed)
             watch = Watch(app)
 

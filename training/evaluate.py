@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model import load
-from model.captioner import default_device
+from model.captioner import choose_device
 from model.error_reporting import report_errors
 from model.output_path import check_output_file
 from training.data import read_split
@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         if (value := getattr(settings, name)) is not None
     }
     items = read_split(settings.data, settings.split, settings.format)[: settings.limit or None]
-    captioner = load(settings.checkpoint).to(default_device())
+    captioner = load(settings.checkpoint).to(choose_device())
     result = {
         "checkpoint": captioner.name,
         "data": Path(settings.data).name,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from model import load
-from model.captioner import default_device
+from model.captioner import choose_device
 from model.error_reporting import report_errors
 from model.errors import DataError
 from model.images import find_images
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     if settings.output:
         check_output_file(settings.output)
     boxes = Boxes.load(settings.boxes) if settings.boxes else None
-    captioner = load(settings.checkpoint).to(default_device())
+    captioner = load(settings.checkpoint).to(choose_device())
     paths = choose_photos(settings, boxes)
     word_scores = list(score_maps(captioner, paths, boxes, settings.words, settings.seed))
     if not word_scores:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import load
-from model.captioner import default_device
+from model.captioner import choose_device
 from model.error_reporting import report_errors
 from model.errors import CheckpointError
 from model.explain.familiarity import FAMILIARITY, Familiarity, pool_features
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     settings = parser.parse_args(arguments)
     folder = Path(settings.checkpoint)
-    network = load(folder).to(default_device()).network
+    network = load(folder).to(choose_device()).network
     check_output_file(folder / FAMILIARITY)
     photos = {
         split: [item for data in settings.data for item in read_split(data, split, settings.format)]

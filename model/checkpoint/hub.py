@@ -69,7 +69,7 @@ def _compile_address() -> re.Pattern[str]:
     )
 
 
-def model_name(name: str | Path) -> str | Path:
+def resolve_model_name(name: str | Path) -> str | Path:
     """A checkpoint's name, where it is the address of a model's page on the hub as USER/NAME.
 
     Raises CheckpointError for the address of a data set, a Space, or a branch other than main.
@@ -102,7 +102,7 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1
 
 
-def checkpoint_folder(
+def find_checkpoint_folder(
     name: str | Path,
     allow_pickle: bool = False,
     check: Callable[[Path], object] = lambda folder: None,
@@ -110,7 +110,7 @@ def checkpoint_folder(
     """The folder of a checkpoint; a repository of the hub is downloaded (or found cached).
 
     Args:
-        name: a folder, USER/NAME, or as `model_name` gives it.
+        name: a folder, USER/NAME, or as `resolve_model_name` gives it.
         allow_pickle: also fetch pickled weights, where there are no others.
         check: given a folder with `config.json` before anything large is fetched; what it raises
             ends the matter.
@@ -129,7 +129,7 @@ def checkpoint_folder(
 
 
 def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) -> Path:
-    """As `checkpoint_folder`, of a repository."""
+    """As `find_checkpoint_folder`, of a repository."""
     # imported here, as it takes longer than a caption, and a captioner in a folder does without
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError

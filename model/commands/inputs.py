@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from model.captioner import Captioner, default_device
+from model.captioner import Captioner, choose_device
 from model.checkpoint.hub import SHIPPED
 from model.errors import ImageError
 from model.images import find_images, load_image
@@ -32,7 +32,7 @@ def add_pickle_option(parser: argparse.ArgumentParser) -> None:
 
 def load_captioner(name: str | None, allow_pickle: bool) -> Captioner:
     """The captioner of this name, or the shipped one, on a GPU where there is one."""
-    return load(SHIPPED if name is None else name, allow_pickle=allow_pickle).to(default_device())
+    return load(SHIPPED if name is None else name, allow_pickle=allow_pickle).to(choose_device())
 
 
 def read_photos(

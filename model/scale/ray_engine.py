@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from model.batches import caption_readable
-from model.captioner import default_device
+from model.captioner import choose_device
 from model.errors import ImageError, RunError
 from model.images import load_image
 from model.loading import load
@@ -221,7 +221,7 @@ class Worker:
     ):
         os.chdir(working_folder)
         torch.set_num_threads(num_threads)
-        self.captioner = load(checkpoint).to(default_device())
+        self.captioner = load(checkpoint).to(choose_device())
         self.options, self.attempts = options, attempts
 
     def __call__(self, table: "pa.Table") -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from model import load
 from tests.support.async_calls import run_async
 from tests.support.tiny import draw_photo, sharpen_attention, tiny_captioner
 from tools.browser import CHROMIUM, FLAGS
-from tools.serving import served
+from tools.serving import serve_app
 from ui.uploads.photos import to_data_url
 
 WORDS = "#caption-lens .word"
@@ -36,7 +36,7 @@ def checkpoint(tmp_path_factory):
 def address(checkpoint, tmp_path_factory):
     with_tools = str(find_spec("mcp") is not None)
     settings = {"GRADIO_MCP_SERVER": with_tools, "CAPTIONLENS_ALLOW_HUB": "1"}
-    with served(tmp_path_factory.mktemp("app"), checkpoint, **settings) as app:
+    with serve_app(tmp_path_factory.mktemp("app"), checkpoint, **settings) as app:
         yield app.address
         assert "Traceback" not in app.log.read_text()
 

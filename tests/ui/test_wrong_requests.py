@@ -12,7 +12,7 @@ from itertools import chain
 import pytest
 
 from tests.support.tiny import draw_photo
-from tools.serving import served
+from tools.serving import serve_app
 from ui.uploads.photos import to_data_url
 
 pytestmark = pytest.mark.slow  # starts a program
@@ -59,7 +59,7 @@ WRONG_EVENTS = [
 
 @pytest.fixture(scope="module")
 def app(checkpoint, tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), checkpoint) as app:
+    with serve_app(tmp_path_factory.mktemp("app"), checkpoint) as app:
         yield app
 
 

@@ -10,7 +10,7 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model import Captioner
-from model.captioner import default_device
+from model.captioner import choose_device
 from model.checkpoint.problems import blame_file
 from model.errors import DataError, OptionError
 from model.network.network import Network
@@ -200,7 +200,7 @@ def prepare_network(network: Network, settings: TrainingSettings) -> None:
     for module in network.decoder.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = settings.dropout
-    network.to(default_device())
+    network.to(choose_device())
     freeze_other_parts(
         network,
         settings.tune,

@@ -7,8 +7,8 @@ from pathlib import Path
 from threading import Lock
 
 from model import Captioner, load
-from model.captioner import default_device
-from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, is_hub_id, model_name
+from model.captioner import choose_device
+from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, is_hub_id, resolve_model_name
 from model.errors import CheckpointError
 from ui.serving.executor import CORES
 from ui.serving.trial import try_checkpoint
@@ -55,7 +55,7 @@ class Captioners:
         """
         name = str(name or "").strip() or self.names[0]
         if name not in self._checkpoints:
-            name = str(model_name(name))  # also by the address of its page
+            name = str(resolve_model_name(name))  # also by the address of its page
         self._check_offered(name)
         with self._lock:
             if name in self._loaded:
@@ -84,7 +84,7 @@ class Captioners:
         try:
             # the host's own are not tried: the host chose them
             checkpoint = self._checkpoints.get(name) or try_checkpoint(name)
-            captioner = load(checkpoint).to(default_device())
+            captioner = load(checkpoint).to(choose_device())
             captioner.name = name  # not the host's path: visitors see it
         except BaseException as error:
             with self._lock:

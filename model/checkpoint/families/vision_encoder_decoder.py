@@ -82,9 +82,9 @@ def assemble(
         settings=settings,
         start=start,
         end=end,
-        mlp_ratio=vit_gpt2.mlp_ratio(gpt2) if ours else 4.0,
+        mlp_ratio=vit_gpt2.get_mlp_ratio(gpt2) if ours else 4.0,
         project_image=projection is not None,
     )
     if ours:
-        network.decoder.load_state_dict(vit_gpt2.decoder_state(gpt2, projection))
+        network.decoder.load_state_dict(vit_gpt2.rename_gpt2_tensors(gpt2, projection))
     return network

@@ -24,12 +24,14 @@ def is_ours(decoder: PreTrainedModel) -> bool:
     )
 
 
-def mlp_ratio(gpt2: GPT2LMHeadModel) -> float:
+def get_mlp_ratio(gpt2: GPT2LMHeadModel) -> float:
     """Of our decoder: the MLP's hidden width over the width."""
     return (gpt2.config.n_inner or 4 * gpt2.config.n_embd) / gpt2.config.n_embd
 
 
-def decoder_state(gpt2: GPT2LMHeadModel, projection: nn.Linear | None = None) -> dict[str, Tensor]:
+def rename_gpt2_tensors(
+    gpt2: GPT2LMHeadModel, projection: nn.Linear | None = None
+) -> dict[str, Tensor]:
     """A GPT-2's tensors under our names, and those of the projection of the image before it."""
     theirs = gpt2.transformer.state_dict()
     state = {

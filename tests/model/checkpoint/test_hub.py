@@ -17,7 +17,7 @@ import torch
 from huggingface_hub import snapshot_download
 
 from model import Captioner, CheckpointError, load
-from model.checkpoint.hub import PICKLED, WEIGHTS, checkpoint_folder, parse_hub_address
+from model.checkpoint.hub import PICKLED, WEIGHTS, find_checkpoint_folder, parse_hub_address
 from tests.support.hub import encoder_decoder, save
 from tests.support.lfs import POINTER
 
@@ -165,7 +165,7 @@ def test_a_slip_of_ours_is_no_missing_network(tmp_path, monkeypatch):
         raise ValueError("a slip")
 
     with pytest.raises(ValueError, match="a slip"):
-        checkpoint_folder("some/one", check=slip)
+        find_checkpoint_folder("some/one", check=slip)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from model.checkpoint.families.vit_gpt2 import decoder_state
+from model.checkpoint.families.vit_gpt2 import rename_gpt2_tensors
 from model.lesson.numpy_attention import (
     attention,
     causal_mask,
@@ -162,7 +162,7 @@ def decoder_from_gpt2(gpt2):
         num_heads=config.n_head,
         image_width=config.n_embd,
     )
-    ours.load_state_dict(decoder_state(gpt2))
+    ours.load_state_dict(rename_gpt2_tensors(gpt2))
     return ours.eval()
 
 

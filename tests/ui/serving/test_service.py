@@ -15,7 +15,7 @@ import pytest
 from model import load
 from tests.support.tiny import draw_photo
 from tests.support.waiting import wait_until
-from tools.serving import ROOT, environment, served
+from tools.serving import ROOT, make_environment, serve_app
 from ui import gradio_internals
 from ui.uploads.photos import to_data_url
 
@@ -27,7 +27,7 @@ AppError = gradio_client.exceptions.AppError
 
 @pytest.fixture(scope="module")
 def app(checkpoint, tmp_path_factory):
-    with served(tmp_path_factory.mktemp("app"), checkpoint) as app:
+    with serve_app(tmp_path_factory.mktemp("app"), checkpoint) as app:
         yield app
 
 
@@ -66,7 +66,7 @@ def test_the_end_waits_for_what_is_running(checkpoint, photo, tmp_path):
     for i in range(count):
         draw_photo(colour=(i * 4, 60, 30)).save(tmp_path / f"{i}.png")
     files = [gradio_client.handle_file(tmp_path / f"{i}.png") for i in range(count)]
-    with served(tmp_path, checkpoint) as app:
+    with serve_app(tmp_path, checkpoint) as app:
         client = gradio_client.Client(app.address, verbose=False)
         other = gradio_client.Client(app.address, verbose=False)
         job = client.submit(files, api_name="/caption_many")
@@ -94,7 +94,7 @@ def test_what_keeps_it_from_starting_is_one_line(checkpoint, tmp_path, changes, 
     done = subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
-        env=environment(tmp_path, checkpoint) | changes,
+        env=make_environment(tmp_path, checkpoint) | changes,
         capture_output=True,
         text=True,
     )
@@ -268,7 +268,7 @@ def test_what_another_visitor_gave_is_not_listed(app, photo, checkpoint):
 
 
 def test_a_photo_that_was_removed_and_one_that_finds_no_room(checkpoint, photo, tmp_path):
-    with served(tmp_path, checkpoint) as app:
+    with serve_app(tmp_path, checkpoint) as app:
         client = gradio_client.Client(app.address, verbose=False)
         assert client.predict(photo, api_name="/caption")
         (kept,) = (tmp_path / "uploads").rglob("photo.png")

@@ -17,7 +17,7 @@ from transformers import (
 
 from model import CheckpointError, OptionError, load
 from model.__main__ import main
-from model.checkpoint.families.vit_gpt2 import decoder_state
+from model.checkpoint.families.vit_gpt2 import rename_gpt2_tensors
 from model.network.decoder import TextDecoder
 from model.network.transformers_decoder import TransformersDecoder
 from tests.support.hub import PHOTOS, SIZES, blip, change_settings, encoder_decoder, save
@@ -178,7 +178,7 @@ def test_logits_at_the_real_size():
     ours = TextDecoder(
         vocab_size=5000, max_length=1024, width=768, num_layers=12, num_heads=12, image_width=768
     ).eval()
-    ours.load_state_dict(decoder_state(model.decoder))
+    ours.load_state_dict(rename_gpt2_tensors(model.decoder))
     features, tokens = torch.randn(2, 197, 768), torch.randint(5000, (2, 12))
     expected = model.decoder(tokens, encoder_hidden_states=features).logits
     logits = ours(tokens, ours.look_at(features)).logits
