@@ -1,9 +1,9 @@
 """`python -m tools.soak`: many visitors at once, some with bad files, some who leave.
 
-The app with the shipped checkpoint in a process of its own, and 16 visitors (`gradio_client`) who
-ask for captions of parts of the example photos. Every good request must give its own photo's
-caption, every bad one a line. Then the same again beside visitors who mean harm (`tools.hostile`).
-Beside it, in the same run: the same captions in one batch process.
+The app in a process of its own, and 16 visitors (`gradio_client`) who ask for captions of parts of
+the example photos. Every good request must give its own photo's caption, every bad one a line. Then
+the same again beside visitors who mean harm (`tools.hostile`). Beside it, in the same run: the same
+captions in one batch process.
 """
 
 import argparse
@@ -50,9 +50,9 @@ def cut_photos(folder: Path, count: int, draw: random.Random) -> list[Path]:
     return paths
 
 
-def caption_in_batches(paths: list[Path]) -> tuple[list[str], float]:
+def caption_in_batches(checkpoint: str, paths: list[Path]) -> tuple[list[str], float]:
     """Each photo's caption, and captions a second once the first batch is done."""
-    captioner = load()
+    captioner = load(checkpoint or "shipped")
     captioner.captions(paths[:BATCH])
     start, captions = time.perf_counter(), []
     for i in range(0, len(paths), BATCH):
@@ -113,8 +113,10 @@ def main() -> int:
     parser.add_argument("--visitors", type=int, default=16)
     parser.add_argument("--requests", type=int, default=60, help="of each visitor; 60")
     parser.add_argument("--hostile", type=int, default=2, help="visitors beside them; 2")
+    parser.add_argument("--checkpoint", default="", help="a folder; the shipped one")
     parser.add_argument("--seed", type=int, default=0)
     settings = parser.parse_args()
+    checkpoint = Path(settings.checkpoint).resolve() if settings.checkpoint else ""
     warnings.simplefilter("ignore")
     draw = random.Random(settings.seed)
     with tempfile.TemporaryDirectory() as temporary:
@@ -125,9 +127,9 @@ def main() -> int:
         for name, (content, answer) in BAD.items():
             (folder / name).write_bytes(content)
             bad[folder / name] = answer
-        captions, batch_rate = caption_in_batches(paths)
+        captions, batch_rate = caption_in_batches(settings.checkpoint, paths)
         print(f"{len(paths)} photos, {len(set(captions))} different captions")
-        with serve_app(folder) as app:
+        with serve_app(folder, checkpoint) as app:
             soak = Soak(app.address, dict(zip(paths, captions, strict=True)), bad, settings.seed)
             watch = Watch(app)
 

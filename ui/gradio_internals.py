@@ -30,7 +30,7 @@ from pydantic import ValidationError
 from starlette.routing import Match
 
 from ui.errors import log_trace, report_fault, user_error
-from ui.gradio_queue import Shares, list_queue_names, use_shared_queue
+from ui.gradio_queue import Shares, list_queue_names, note_queued_request, use_shared_queue
 
 log = logging.getLogger("captionlens")
 # What the page and gradio's clients ask for. Not: /run and /api, which pass the queue by, and what
@@ -88,6 +88,7 @@ def list_internal_names() -> Iterator[tuple[Any, str]]:
     yield exceptions, "InvalidPathError"
     yield route_utils, "FnIndexInferError"
     yield gr.Blocks, "preprocess_data"
+    yield gr.Blocks, "process_api"
     yield gr.Blocks(analytics_enabled=False), "temp_file_sets"
     yield gr.Image, "preprocess"
     yield gr.EventData(None, None), "_data"
@@ -163,6 +164,11 @@ class CheckedBlocks(gr.Blocks):
 
     # Set by a subclass: returns the values for the components, or raises gr.Error.
     check_values: Callable[[Sequence[Any], Sequence[Any]], list[Any]]
+
+    async def process_api(self, *args: Any, event_id: str | None = None, **kwargs: Any):
+        """As gradio's, but who asks is known while the values are read, not only to the handler."""
+        note_queued_request(event_id)
+        return await super().process_api(*args, event_id=event_id, **kwargs)
 
     async def preprocess_data(self, block_fn, inputs: list[Any], *args: Any, **kwargs: Any):
         """The handler's arguments; raises gr.Error for values that make none."""

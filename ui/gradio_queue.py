@@ -7,6 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from fastapi import HTTPException
 from gradio import context, queueing
 
 BODY_SIZE = "captionlens.body_size"  # the key in a request's scope; bytes
+IPV6_NETWORK_BITS = 64  # what a provider gives to one house, at the least
 _Queue = getattr(queueing, "Queue", object)  # `list_queue_names` has it
 
 
@@ -129,8 +131,18 @@ def _list_jobs(events: Sequence[queueing.Event]) -> list[QueuedJob]:
 
 
 def get_address(scope: MutableMapping[str, Any]) -> str:
-    """The network address that a request (its ASGI scope) came from, "" where it is not known."""
-    return scope["client"][0] if scope.get("client") else ""
+    """The network address that a request (its ASGI scope) came from, "" where it is not known.
+
+    Of IPv6 the network, as a house or a server has 2^64 addresses.
+    """
+    host = scope["client"][0] if scope.get("client") else ""
+    try:
+        address = IPv6Address(host)
+    except ValueError:  # IPv4, or no network at all
+        return host
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address.packed, IPV6_NETWORK_BITS), strict=False))
 
 
 def _get_size(request: Any) -> int:
@@ -189,6 +201,11 @@ class QueuedRequest:
             or not event.alive
             or event._id not in self.queue.pending_event_ids_session.get(event.session_hash, ())
         )
+
+
+def note_queued_request(event_id: str | None) -> None:
+    """Have `get_queued_request` know the request that is answered from here on."""
+    context.LocalContext.event_id.set(event_id)
 
 
 def get_queued_request() -> QueuedRequest | None:

@@ -50,7 +50,7 @@ class CaptionBatcher:
         request = _Request(captioner, photo, options, visitor)
         with self._lock:
             self._waiting.append(request)
-        CORES.submit(self._caption_next_batch)
+        CORES.submit(self._caption_with_others, request)
         return request.result.result()
 
     def count_waiting(self) -> int:
@@ -58,15 +58,16 @@ class CaptionBatcher:
         with self._lock:
             return len(self._waiting)
 
-    def _caption_next_batch(self) -> None:
-        """Caption the photo that waits longest, with those that can share its batch."""
+    def _caption_with_others(self, first: _Request) -> None:
+        """Caption a photo whose turn it is, with those that wait longest of all that can share its
+        batch; nothing to do, if it was in an earlier one."""
         with self._lock:
-            if not self._waiting:
+            if first not in self._waiting:
                 return
-            first = self._waiting[0]
-            batch = [request for request in self._waiting if request.can_share_batch(first)]
-            batch = batch[:BATCH_SIZE]
-            for request in batch:
+            self._waiting.remove(first)
+            others = [request for request in self._waiting if request.can_share_batch(first)]
+            batch = [first, *others[: BATCH_SIZE - 1]]
+            for request in batch[1:]:
                 self._waiting.remove(request)
         _answer(batch)
 

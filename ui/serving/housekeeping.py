@@ -1,4 +1,5 @@
-"""What the page does beside answering: it deletes old files and ends work that nobody waits for."""
+"""What the page does beside answering: it deletes old files, ends work that nobody waits for, and
+gives free memory back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from ui.errors import report_fault
 from ui.gradio_internals import forget_deleted_files
 from ui.gradio_queue import drop_unread
+from ui.serving.memory import return_free_memory
 from ui.serving.readers import READERS
 from ui.uploads.folder import UploadFolder
 
@@ -39,6 +41,7 @@ async def _keep_house(app: FastAPI, folder: UploadFolder) -> None:
         rounds += 1
         try:
             await drop_unread(app.get_blocks(), READERS.is_read)
+            await run_sync(return_free_memory)
             if rounds % ROUNDS_BETWEEN_CLEANINGS == 0:
                 READERS.forget()
                 await run_sync(folder.clean)

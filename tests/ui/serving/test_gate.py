@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, Router
 
 from tests.support.async_calls import run_async
+from ui.gradio_queue import get_address
 from ui.serving import gate as gate_module
 from ui.serving.gate import Gate
 from ui.serving.hourly_share import HourlyShare
@@ -184,6 +185,22 @@ def test_a_visitor_who_falls_silent_has_left(gate, monkeypatch):
 
     run_async(gate, scope | {"method": "POST"}, never, send)
     assert answers[0]["status"] == 408, "one who does not send"
+
+
+@pytest.mark.parametrize(
+    "host, address",
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_who_has_a_network_has_one_address(host, address):
+    assert get_address({"client": (host, 1)}) == address
+    assert get_address({"client": None}) == ""
 
 
 def test_the_share_of_an_hour(monkeypatch):
