@@ -1,5 +1,6 @@
 """What programs may ask the page for, by name: `/caption`, `/explain` and `/caption_many`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -12,10 +13,12 @@ from ui.serving.batching import BATCH_SIZE, CaptionBatcher
 from ui.serving.cancellation import check_still_waiting, current_visitor
 from ui.serving.captioners import Captioners
 from ui.serving.gpu import IS_ZERO_GPU
-from ui.serving.requests import MODEL_EVENT, request_handler
-from ui.tabs import many
+from ui.serving.requests import MANY_EVENT, MANY_SECONDS, MODEL_EVENT, request_handler
 from ui.tabs.inputs import MAX_BEAMS
-from ui.uploads.photos import create_photo_input
+from ui.tabs.many import NO_FILES
+from ui.tabs.many_captions import caption_uploads, describe_skipped
+from ui.uploads.files import Upload, count_photos, count_skipped
+from ui.uploads.photos import create_files_input, create_photo_input
 
 NO_PHOTO = "Give a photo."
 
@@ -25,7 +28,7 @@ def add_endpoints(captioners: Captioners) -> None:
     with gr.Row(visible=False):
         _add_caption(captioners)
         _add_explain(captioners)
-    many.add_endpoint(captioners)
+        _add_caption_many(captioners)
 
 
 def _add_caption(captioners: Captioners) -> None:
@@ -95,3 +98,39 @@ def _add_explain(captioners: Captioners) -> None:
         gr.Textbox("", label="model"),
     ]
     gr.Button().click(explain_photo, inputs, gr.JSON(), api_name="explain", **MODEL_EVENT)
+
+
+def _add_caption_many(captioners: Captioners) -> None:
+    @request_handler(captioners, seconds=MANY_SECONDS)
+    def caption_files(
+        files: list[Upload], num_beams: float = 0, model: str = ""
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Caption many photos. Gives the list of all that are done after every few of them.
+
+        A photo that was done is {"image": its name, "caption", "log_probability",
+        "words": [{"text", "probability"}], "checkpoint"}; one that cannot be read is
+        {"image", "error"}. Photos of the same name come with their folders in the zip. How many
+        files in zips were skipped, because they are no photos, comes as a message.
+
+        Args:
+            files: photos and zips of photos; up to 500 photos.
+            num_beams: captions weighed against each other; 0 takes the model's own.
+            model: the captioner; the first one offered if empty.
+        """
+        if not files:
+            raise user_error(NO_FILES)
+        captioner = captioners.get(model)
+        count_photos(files)
+        if skipped := count_skipped(files):
+            gr.Info(describe_skipped(skipped))
+        done = []
+        for batch in caption_uploads(captioner, files, int(num_beams) or None):
+            done = done + [record for record, _ in batch]
+            yield done
+
+    inputs = [
+        create_files_input(),
+        gr.Number(0, minimum=0, maximum=MAX_BEAMS, label="num_beams"),
+        gr.Textbox("", label="model"),
+    ]
+    gr.Button().click(caption_files, inputs, gr.JSON(), api_name="caption_many", **MANY_EVENT)

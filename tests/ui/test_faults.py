@@ -160,11 +160,13 @@ def upload(address: str) -> dict:
     return {"path": path, "orig_name": "a.jpg", "meta": {"_type": "gradio.FileData"}}
 
 
-@pytest.mark.parametrize("handler", ["write_captions", "caption_files"])
-def test_a_slip_among_many_photos(page, log, monkeypatch, handler):
+@pytest.mark.parametrize(
+    "room, handler", [("many", "write_captions"), ("endpoints", "caption_files")]
+)
+def test_a_slip_among_many_photos(page, log, monkeypatch, room, handler):
     address, demo, captioner = page
     monkeypatch.setattr(captioner.network.decoder, "forward", slip)
-    event = find_event(demo, "ui.tabs.many", handler)
+    event = find_event(demo, MODULES[room], handler)
     data = [[upload(address)], 1, "" if handler == "caption_files" else None]
     check_fault_has_a_number(send(address, event["id"], data), log)
 

@@ -25,8 +25,8 @@ from ui.gradio_internals import OPEN_ROUTES, STREAM_ROUTES, UPLOAD_ROUTE
 from ui.gradio_queue import BODY_SIZE, get_address, is_session_known
 from ui.serving.hourly_share import HourlyShare
 from ui.serving.readers import READERS
-from ui.uploads.files import MAX_PHOTO_BYTES, MEGABYTE
 from ui.uploads.folder import UploadFolder
+from ui.uploads.limits import MAX_PHOTO_BYTES, MEGABYTE
 
 MAX_BODY_BYTES = MAX_PHOTO_BYTES * 4 // 3 + MEGABYTE  # a photo in an address (data:, base64)
 MAX_BODIES_BYTES = 4 * MAX_BODY_BYTES  # that are being read, of all visitors

@@ -36,6 +36,8 @@ PAGE_EVENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "priv
 # Settings for events that run a model: a few at a time for all visitors, which take turns at the
 # cores, so that a slow one does not hold up the rest.
 MODEL_EVENT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "model"}
+MANY_EVENT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "many"}  # of many photos
+MANY_SECONDS = 1800.0  # for all of a visitor's photos
 
 
 def request_handler(

@@ -11,7 +11,7 @@ import safehttpx
 from model.errors import ImageError
 from ui.errors import user_error
 from ui.gradio_internals import save_to_cache
-from ui.uploads.files import check_size
+from ui.uploads.limits import check_size
 from ui.uploads.special_addresses import is_public
 
 MAX_SECONDS = 10.0  # for all of it

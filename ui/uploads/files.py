@@ -3,7 +3,6 @@
 import io
 import re
 import unicodedata
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,29 +12,16 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-# Private, as nothing public tells how long a zip's list is; without them this does not start.
-from zipfile import _ECD_SIZE, _EndRecData
-
 from gradio.data_classes import ListFiles
 from PIL import Image
 
 from model.errors import ImageError
-from model.images import FORMATS, PHOTO_FORMATS, load_image
+from model.images import load_image
 from ui.gradio_internals import get_upload_folder
-from ui.uploads.zip_names import read_names
+from ui.uploads.limits import MAX_PHOTOS, check_size
+from ui.uploads.zips import is_zip, open_zip, read_listing, read_member
 
 FILE_GONE = "not here any more: files are kept for an hour; add it again"
-MAX_PHOTOS = 500
-MEGABYTE = 2**20
-MAX_PHOTO_BYTES = 20 * MEGABYTE
-MAX_ZIP_BYTES = 1024 * MEGABYTE  # unpacked
-MAX_LISTING_BYTES = MEGABYTE  # names of thousands of photos; Python would read a list of any length
-# What systems keep beside photos, unknown to those who zip a folder, in lower case
-SYSTEM_FILES = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-IMAGE_SUFFIXES = {
-    suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS
-}
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python unpacks others without a bound
 
 
 class Upload(NamedTuple):
@@ -102,10 +88,10 @@ def count_skipped(uploads: Sequence[Upload]) -> int:
     """How many files in the zips are no photos, which `list_photos` leaves out."""
     number = 0
     for upload in uploads:
-        if _is_zip(upload.name):
+        if is_zip(upload.name):
             try:
-                with _open_zip(upload) as archive:
-                    number += _read_listing(archive, upload.name).skipped
+                with open_zip(upload.path, upload.name) as archive:
+                    number += read_listing(archive, upload.name).skipped
             except ImageError:
                 pass  # which is the row of this zip
     return number
@@ -157,20 +143,16 @@ class _Entry(NamedTuple):
 def _list_entries(uploads: Sequence[Upload]) -> Iterator[_Entry]:
     """What `list_photos` gives, in its order; each can be read until the next is asked for."""
     for upload in uploads:
-        if not _is_zip(upload.name):
+        if not is_zip(upload.name):
             yield _Entry((upload.name,), partial(_read_file, upload))
             continue
         try:
-            with _open_zip(upload) as archive:
-                for path, member in _read_listing(archive, upload.name).members:
+            with open_zip(upload.path, upload.name) as archive:
+                for path, member in read_listing(archive, upload.name).members:
                     parts = (upload.name, *_split_path(path))
-                    yield _Entry(parts, partial(_read_member, archive, member, path))
+                    yield _Entry(parts, partial(read_member, archive, member, path))
         except ImageError as error:
             yield _Entry((upload.name,), partial(_raise, error))
-
-
-def _is_zip(name: str) -> bool:
-    return name.lower().endswith(".zip")
 
 
 def _raise(error: ImageError, name: str) -> bytes:
@@ -184,88 +166,3 @@ def _read_file(upload: Upload, name: str) -> bytes:
         return file.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{name}: {FILE_GONE}") from None
-
-
-def check_size(name: str, size: int) -> None:
-    """Raise ImageError for a photo of more bytes than one may have."""
-    if size > MAX_PHOTO_BYTES:
-        limit = MAX_PHOTO_BYTES // MEGABYTE
-        raise ImageError(f"{name}: larger than {limit} MB; give a smaller copy")
-
-
-def _open_zip(upload: Upload) -> zipfile.ZipFile:
-    try:
-        with open(upload.path, "rb") as file:
-            end = _EndRecData(file)
-        if end is None or end[_ECD_SIZE] <= MAX_LISTING_BYTES:
-            return zipfile.ZipFile(upload.path)
-    except Exception as error:  # a broken zip makes zipfile raise anything
-        raise ImageError(f"{upload.name}: broken, or no zip; make it again") from error
-    raise ImageError(f"{upload.name}: thousands of files in it; give fewer at a time")
-
-
-class _Listing(NamedTuple):
-    """What may be photos in a zip, with their paths, and how many other files there are."""
-
-    members: list[tuple[str, zipfile.ZipInfo]]
-    skipped: int
-
-
-def _read_listing(archive: zipfile.ZipFile, name: str) -> _Listing:
-    """List what is in a zip; raises ImageError for a zip that cannot be used as a whole."""
-    listed = archive.infolist()
-    files = [
-        (path, member)
-        for path, member in zip(read_names(listed), listed, strict=True)
-        if not _is_system_file(path)
-    ]
-    if any(member.flag_bits & 1 for _, member in files):
-        raise ImageError(f"{name}: locked with a password; make a zip without one")
-    members = [(path, member) for path, member in files if _may_be_photo(archive, path, member)]
-    if not members:
-        others = f", but {len(files)} other files" if files else ""
-        raise ImageError(f"{name}: no photos in it{others}; make a zip of photos")
-    if sum(member.file_size for _, member in members) > MAX_ZIP_BYTES:
-        limit = MAX_ZIP_BYTES // MEGABYTE
-        raise ImageError(f"{name}: more than {limit:,} MB when unpacked; make several zips")
-    return _Listing(members, len(files) - len(members))
-
-
-def _is_system_file(path: str) -> bool:
-    """Folders, hidden files, and what systems keep beside photos."""
-    *folders, last = re.split(r"[/\\]", path)
-    return not last or any(
-        part.lower() in SYSTEM_FILES or (part.startswith(".") and part not in (".", ".."))
-        for part in (*folders, last)
-    )
-
-
-def _may_be_photo(archive: zipfile.ZipFile, path: str, member: zipfile.ZipInfo) -> bool:
-    """Whether its suffix or its first bytes are an image's. Zips count, which are refused by name:
-    photos may be in them."""
-    suffix = Path(path).suffix.lower()
-    if suffix in IMAGE_SUFFIXES or suffix == ".zip":
-        return True
-    if member.compress_type not in COMPRESSIONS:
-        return False
-    try:
-        with archive.open(member) as file:
-            head = file.read(16)
-    except Exception:  # a broken zip makes zipfile raise anything
-        return False
-    return any(Image.OPEN[name][1](head) for name in PHOTO_FORMATS if name in FORMATS)
-
-
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, name: str) -> bytes:
-    if re.match(r"[/\\]|[A-Za-z]:", path) or ".." in re.split(r"[/\\]", path):
-        raise ImageError(f"{name}: its place is outside of the zip; make the zip again")
-    if _is_zip(name):
-        raise ImageError(f"{name}: a zip inside a zip; unpack it and add its photos")
-    if member.compress_type not in COMPRESSIONS:
-        raise ImageError(f"{name}: packed in an unusual way; make an ordinary zip")
-    check_size(name, member.file_size)
-    try:
-        with archive.open(member) as file:
-            return file.read(member.file_size)  # a size can lie, but no more than this is unpacked
-    except Exception as error:  # as above
-        raise ImageError(f"{name}: broken in the zip; make the zip again") from error

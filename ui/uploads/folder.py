@@ -11,7 +11,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from ui.gradio_internals import get_upload_folder, set_upload_folder
-from ui.uploads.files import MEGABYTE
+from ui.uploads.limits import MEGABYTE
 
 MAX_AGE = 3600.0  # seconds
 MAX_BYTES = 4096 * MEGABYTE

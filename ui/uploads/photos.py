@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ListFiles
 from gradio.events import Dependency
 from PIL import Image, ImageOps
 
 from model.errors import ImageError
 from model.images import fit_photo, load_image
-from ui.errors import user_error
+from ui.errors import user_error, user_errors
 from ui.gradio_internals import set_preprocess
-from ui.uploads.files import check_size, find_upload
+from ui.serving.cancellation import Visitor, check_still_waiting, work_for
+from ui.serving.executor import CORES
+from ui.uploads.files import Upload, find_upload, read_uploads
+from ui.uploads.limits import check_size
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "assets" / "examples").glob("*.jpg"))
 # A phone's rear camera first; other devices have what they have. The size is gradio's own.
@@ -23,6 +27,8 @@ CAMERA = {
     "width": {"ideal": 1920},
     "height": {"ideal": 1440},
 }
+# A browser knows what is an image by its own list, which may lack some that we can open
+FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".tif", ".tiff", ".zip"]
 # For a photo that cannot be opened, which is not shown. In the browser at once: a visitor may have
 # chosen another one by the time that Python answers.
 CLEAR_SCRIPT = "() => null"
@@ -43,6 +49,23 @@ def create_photo_input(label: str = "Photo") -> gr.Image:
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
     set_preprocess(photo, read_upload)
     return photo
+
+
+def create_files_input() -> gr.File:
+    """Photos and zips, whose handler gets a list of `Upload`."""
+    files = gr.File(
+        label="Photos, or a zip of photos",
+        file_count="multiple",
+        file_types=FILE_TYPES,
+        height=220,
+    )
+    set_preprocess(files, _read_files)
+    return files
+
+
+def _read_files(payload: ListFiles | None) -> list[Upload]:
+    with user_errors():
+        return read_uploads(payload)
 
 
 def create_examples(photo: gr.Image) -> Dependency:
@@ -91,17 +114,29 @@ def read_upload(upload: Any) -> Image.Image | None:
             except ValueError as error:
                 raise ImageError(f"no base64 ({error})") from error
             check_size("image", len(content))
-            return load_image(content)
+            return _load_in_turn(content)
         if not upload.path:
             raise ImageError("Give a file, or the address of one.")
         path = find_upload(upload.path)
         check_size("image", path.stat().st_size)
-        return load_image(path)
+        return _load_in_turn(path)
     except ImageError as error:
         # the visitor knows the photo by its own name, not by that of our copy
         name = upload.orig_name or "This photo"
         problem = str(error).removeprefix(f"{upload.path}: ").removeprefix("image: ")
         raise user_error(f"{name}: {problem}") from error
+
+
+def _load_in_turn(source: bytes | Path) -> Image.Image:
+    """As `load_image`, when it is the visitor's turn at the cores: a small file can be a gigabyte
+    while it is decoded. Raises gr.Error for a visitor who has left meanwhile."""
+    with work_for(Visitor()):
+        return CORES.run(_load_if_wanted, source)
+
+
+def _load_if_wanted(source: bytes | Path) -> Image.Image:
+    check_still_waiting()
+    return load_image(source)
 
 
 def fit_for_display(photo: Image.Image) -> Image.Image:

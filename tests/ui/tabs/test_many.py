@@ -1,10 +1,8 @@
 """Many photos at once: a row for each."""
 
-import asyncio
 import csv
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +16,8 @@ from tests.support.uploads import encode_png, zip_files
 from tests.support.waiting import wait_until
 from ui.serving.captioners import Captioners
 from ui.tabs import many as many_tab
-from ui.tabs.many import caption_uploads, render_row
+from ui.tabs import many_captions
+from ui.tabs.many_captions import caption_uploads, render_row
 from ui.tabs.many_files import make_csv, make_jsonl
 from ui.uploads.files import Upload
 
@@ -50,7 +49,7 @@ def folder(tmp_path):
     """More than a batch of photos, and a file that is none."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    for i in range(many_tab.BATCH_SIZE + 2):
+    for i in range(many_captions.BATCH_SIZE + 2):
         (folder / f"{i:02}.png").write_bytes(encode_png((20 * i, 60, 30)))
     (folder / "03b.png").write_text("not a photo")
     return folder
@@ -59,7 +58,7 @@ def folder(tmp_path):
 def test_rows_are_those_of_the_command_line(captioner, checkpoint, folder, capsys):
     given = [Upload(str(path), path.name) for path in sorted(folder.iterdir())]
     batches = list(caption_uploads(captioner, given))
-    assert [len(batch) for batch in batches] == [many_tab.BATCH_SIZE, 3]
+    assert [len(batch) for batch in batches] == [many_captions.BATCH_SIZE, 3]
     done = [record for batch in batches for record, _ in batch]
     for kind, ours in (("jsonl", make_jsonl(done)), ("csv", make_csv(done))):
         main(["caption", str(folder), "--checkpoint", checkpoint, "--format", kind])
@@ -82,7 +81,7 @@ def test_closing_stops_computing(captioner, folder, monkeypatch):
     given = [Upload(str(path), path.name) for path in sorted(folder.glob("0?.png"))]
     with closing(caption_uploads(captioner, given, num_beams=1)) as batches:
         next(batches)
-    assert len(encoded) == many_tab.BATCH_SIZE < len(given)
+    assert len(encoded) == many_captions.BATCH_SIZE < len(given)
 
 
 def test_a_thin_photo_has_a_thumbnail(captioner, tmp_path):
@@ -116,7 +115,6 @@ def app(captioners, tmp_path_factory):
         with gr.Blocks() as demo:
             model = gr.Dropdown(captioners.names, value=captioners.names[0])
             many_tab.build(captioners, model)
-            many_tab.add_endpoint(captioners)
         _, address, _ = demo.launch(
             _frontend=False,  # else gradio waits 3 s, too little on a busy machine
             prevent_thread_lock=True,
@@ -187,7 +185,7 @@ def test_photos_to_a_table_and_its_files(app, page, folder, tmp_path):
 @pytest.mark.browser
 def test_stop(page, captioner, folder, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "captionlens")
-    monkeypatch.setattr(many_tab, "BATCH_SIZE", 1)
+    monkeypatch.setattr(many_captions, "BATCH_SIZE", 1)
     stopped = threading.Event()
     encoded = []
     encode_photos = captioner.network.encode_photos
@@ -214,40 +212,3 @@ def test_without_a_photo_the_button_says_so(page):
     page.get_by_role("button", name="Write captions").click()
     assert "Add photos, or a zip" in page.wait_for_selector(".toast-body").inner_text()
     assert page.get_by_role("button", name="Write captions").is_visible()
-
-
-async def messages_of(job):
-    """What the page tells a client meanwhile."""
-    return [update.log async for update in job if update.type == "status" and update.log]
-
-
-def test_the_endpoint(app, checkpoint, folder, tmp_path):
-    gradio_client = pytest.importorskip("gradio_client")
-    client = gradio_client.Client(app[1], verbose=False)
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/caption_many"]
-    zip_files(
-        tmp_path, {"in/one.png": encode_png(), "two.png": encode_png((0, 0, 250)), "a.pdf": b"%PDF"}
-    )
-    files = [
-        gradio_client.handle_file(path) for path in (folder / "03b.png", tmp_path / "some.zip")
-    ]
-    job = client.submit(files=files, api_name="/caption_many")
-    with ThreadPoolExecutor() as threads:  # in this one Playwright has an event loop
-        messages = threads.submit(asyncio.run, messages_of(job)).result()
-    assert ("Skipped 1 file in zips: no photos.", "info") in messages
-    broken, one, two = job.result()
-    assert set(broken) == {"image", "error"} and broken["error"].startswith("03b.png: not an image")
-    assert [one["image"], two["image"]] == ["one.png", "two.png"]
-    for record in (one, two):
-        assert set(record) == {"image", "caption", "log_probability", "words", "checkpoint"}
-        assert record["caption"] == " ".join(word["text"] for word in record["words"])
-        assert record["checkpoint"] == checkpoint
-    again = client.predict(files=files[1:], num_beams=1, model=checkpoint, api_name="/caption_many")
-    assert [record["image"] for record in again] == ["one.png", "two.png"]
-    for wrong, message in (
-        ({"files": []}, "Add photos, or a zip"),
-        ({"files": files, "model": "/etc"}, "/etc: choose a model"),
-        ({"files": files, "num_beams": 11}, "maximum"),
-    ):
-        with pytest.raises(gradio_client.exceptions.AppError, match=message):
-            client.predict(**wrong, api_name="/caption_many")

@@ -13,7 +13,7 @@ from tests.support.async_calls import run_async
 from tests.support.tiny import draw_photo
 from ui.uploads import addresses
 from ui.uploads.addresses import check_public, fetch_bytes
-from ui.uploads.files import MAX_PHOTO_BYTES
+from ui.uploads.limits import MAX_PHOTO_BYTES
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from gradio.data_classes import FileData, ListFiles
 from model.images import ImageError
 from tests.support.uploads import encode_png, zip_files
 from ui.uploads import files as uploads
+from ui.uploads import limits, zips
 from ui.uploads.files import Upload, count_photos, get_base_name, list_photos, read_uploads
 
 
@@ -59,7 +60,7 @@ def test_photos_of_a_zip_by_their_own_names_and_without_clutter(tmp_path):
 def test_a_member_that_is_refused_does_not_stop_the_rest(
     tmp_path, monkeypatch, member, content, message
 ):
-    monkeypatch.setattr(uploads, "MAX_PHOTO_BYTES", 2000)
+    monkeypatch.setattr(limits, "MAX_PHOTO_BYTES", 2000)
     (first, problem), (second, size) = told(
         [zip_files(tmp_path, {member: content, "b.png": encode_png()})]
     )
@@ -109,9 +110,9 @@ def test_a_zip_that_is_refused_is_one_row(tmp_path, monkeypatch):
     ):
         [(name, problem)] = told([given])
         assert name == given.name and message in problem
-    monkeypatch.setattr(uploads, "MAX_ZIP_BYTES", 2 * len(encode_png()) - 1)
+    monkeypatch.setattr(zips, "MAX_ZIP_BYTES", 2 * len(encode_png()) - 1)
     assert "when unpacked" in told([zip_files(tmp_path, two)])[0][1]
-    monkeypatch.setattr(uploads, "MAX_LISTING_BYTES", 100)
+    monkeypatch.setattr(zips, "MAX_LISTING_BYTES", 100)
     assert "thousands of files" in told([zip_files(tmp_path, two)])[0][1]
 
 
