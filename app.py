@@ -25,6 +25,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
 from model import CheckpointError  # noqa: E402
+from model.error_reporting import print_error  # noqa: E402
 from ui.gradio_internals import MCP_ROUTES, get_request_errors  # noqa: E402
 from ui.page import CSS, build, create_theme  # noqa: E402
 from ui.serving.captioners import Captioners  # noqa: E402
@@ -50,7 +51,8 @@ try:
     captioners.get()  # the first one is there before the first visitor is
     folder = UploadFolder()
 except (CheckpointError, OSError) as error:
-    sys.exit(f"error: {error}")
+    print_error(error)
+    sys.exit(1)
 demo = build(captioners).queue(max_size=MAX_WAITING)
 
 if __name__ == "__main__":

@@ -29,9 +29,11 @@ class FaultError(gr.Error):
 def user_error(message: object) -> gr.Error:
     """An error that the visitor can mend, shown as a toast.
 
-    A toast shows HTML, and the message may quote the visitor, so it is escaped.
+    It is one line, of characters that can be sent and seen, though it may quote the visitor. A
+    toast shows HTML, so it is escaped.
     """
-    text = str(message).encode(errors="replace").decode()  # half a character cannot be sent
+    line = " ".join(str(message).splitlines())
+    text = "".join(c if c.isprintable() else "?" for c in line)
     return gr.Error(html.escape(text, quote=False), print_exception=False)
 
 

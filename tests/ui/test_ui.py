@@ -18,12 +18,12 @@ from PIL import Image
 from model import CheckpointError, OptionError
 from tests.support.tiny import draw_photo, tiny_captioner
 from tests.support.waiting import wait_until
+from ui.errors import user_errors
 from ui.serving import captioners, gpu
 from ui.serving.captioners import MAX_LOADED, Captioners
 from ui.tabs import caption as caption_tab
 from ui.tabs.lens_requests import MapSettings, explain_for_lens, make_download
-from ui.uploads import files as uploads
-from ui.uploads import photos
+from ui.uploads import limits, photos
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +161,22 @@ def test_the_hub_is_for_visitors_only_where_the_host_says_so(monkeypatch):
     assert not Captioners().allows_hub
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a\nb", "a\r\n\u2028b", "\x1b[31mred", "\ud83d", "x\x01", "<b>", "..", "~", "%2e%2e", "-", "*"]
+    + ["hf://", "http://[", "a//b", "/dev/zero", "you/.git", "you/model@main", "C:\\x", "\u202eb"],
+)
+@pytest.mark.parametrize("allows_hub", ["", "1"])
+def test_an_odd_name_is_one_line(monkeypatch, name, allows_hub):
+    monkeypatch.delenv("CAPTIONLENS_CHECKPOINT", raising=False)
+    monkeypatch.setenv("CAPTIONLENS_ALLOW_HUB", allows_hub)
+    monkeypatch.setattr(captioners, "try_checkpoint", lambda name: pytest.fail(f"tried {name}"))
+    with pytest.raises(gr.Error) as refusal, user_errors():
+        Captioners().get(name)
+    message = refusal.value.message
+    assert message.isprintable() and "choose a model of the list" in message
+
+
 def test_the_hosts_own_are_not_tried(tmp_path, monkeypatch):
     tiny_captioner().save_pretrained(tmp_path)
     monkeypatch.setattr(captioners, "try_checkpoint", lambda name: pytest.fail(f"tried {name}"))
@@ -218,13 +234,13 @@ def test_zero_gpu_where_it_is_there(monkeypatch):
 
 
 def test_a_photo_that_is_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(uploads, "MAX_PHOTO_BYTES", uploads.MEGABYTE)
+    monkeypatch.setattr(limits, "MAX_PHOTO_BYTES", limits.MEGABYTE)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    (tmp_path / "large.jpg").write_bytes(bytes(uploads.MEGABYTE + 1))
+    (tmp_path / "large.jpg").write_bytes(bytes(limits.MEGABYTE + 1))
     given = types.SimpleNamespace(url=None, path=tmp_path / "large.jpg", orig_name="my.jpg")
     with pytest.raises(gr.Error, match="my.jpg: larger than 1 MB"):
         photos.read_upload(given)
-    address = "data:image/png;base64," + base64.b64encode(bytes(uploads.MEGABYTE + 1)).decode()
+    address = "data:image/png;base64," + base64.b64encode(bytes(limits.MEGABYTE + 1)).decode()
     given = types.SimpleNamespace(url=address, path=None, orig_name=None)
     with pytest.raises(gr.Error, match="This photo: larger than 1 MB"):
         photos.read_upload(given)

@@ -86,6 +86,7 @@ def test_the_end_waits_for_what_is_running(checkpoint, photo, tmp_path):
     "changes, told",
     [
         ({"CAPTIONLENS_CHECKPOINT": "/none"}, "error: /none: no such checkpoint folder"),
+        ({"CAPTIONLENS_CHECKPOINT": "a\nb"}, "error: a b: no such checkpoint folder"),
         ({"GRADIO_TEMP_DIR": "/dev/null/x"}, "set GRADIO_TEMP_DIR to a folder that can be written"),
         ({"GRADIO_TEMP_DIR": "/proc/1/x"}, "set GRADIO_TEMP_DIR to a folder that can be written"),
     ],
