@@ -1,4 +1,4 @@
-"""Check captioned photos before a run is spent on them: `python -m training.check DIR`.
+"""Check captioned photos before a run is spent on them: `python -m training.check DIR [DIR ...]`.
 
 The exit status is 1 where something would waste the run.
 """
@@ -13,7 +13,7 @@ from model import load
 from model.error_reporting import report_errors
 from model.errors import OptionError
 from model.output_path import check_output_file
-from training.data import read_corpus
+from training.data import read_corpora
 from training.evaluation.data_checks import check_data
 from training.evaluation.photo_sheet import draw_photo_sheet
 from training.options import HelpFormatter, add_cache_option, add_data_options
@@ -34,17 +34,19 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add_data_options(parser, positional=True)
+    add_data_options(parser, positional=True, several=True)
     add("--checkpoint", help="captioner to train further: reports captions too long for it")
     add_cache_option(parser)
     add("--output", metavar="SHEET.png", help="draw some photos of each split with their captions")
     settings = parser.parse_args(arguments)
     if settings.output:
         check_picture_path(settings.output)
-    corpus = read_corpus(settings.data, settings.format, settings.cache)
+    corpora = read_corpora(settings.data, settings.format, settings.cache)
+    items = [item for corpus in corpora for item in corpus.items]
     network = load(settings.checkpoint).network if settings.checkpoint else None
-    report = check_data(corpus.items, network, corpus.wordless)
-    print(f"{settings.data}: {corpus.format}, {corpus.splits_from}")
+    report = check_data(items, network, [name for corpus in corpora for name in corpus.wordless])
+    for name, corpus in zip(settings.data, corpora, strict=True):
+        print(f"{name}: {corpus.format}, {corpus.splits_from}")
     print("\n".join(report.lines()))
     if settings.output:
         draw_photo_sheet(report.readable).save(settings.output)

@@ -58,7 +58,7 @@ def add_data_options(
     positional: the data is named without an option; several: it may be more than one folder.
     """
     if positional:
-        parser.add_argument("data", metavar="DIR", help=data_help)
+        parser.add_argument("data", metavar="DIR", nargs="+" if several else None, help=data_help)
     elif several:
         parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help=data_help)
     else:

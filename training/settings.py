@@ -46,9 +46,19 @@ def _setting(
     default: Any = dataclasses.MISSING,
     limit: Limit | None = None,
     choices: tuple[str, ...] | None = None,
+    several: type | None = None,
 ) -> Any:
-    """A dataclass field that is also an option; without a default it must be given."""
-    metadata = {"group": group, "help": help, "limit": limit, "choices": choices}
+    """A dataclass field that is also an option; without a default it must be given.
+
+    several: the type of each value of an option that takes several.
+    """
+    metadata = {
+        "group": group,
+        "help": help,
+        "limit": limit,
+        "choices": choices,
+        "several": several,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -63,7 +73,17 @@ class TrainingSettings:
     and for settings that contradict each other.
     """
 
-    data: str = _setting(INPUT_GROUP, DATA_HELP)
+    data: str | tuple[str, ...] = _setting(
+        INPUT_GROUP, f"{DATA_HELP}; several are learned from together", several=str
+    )
+    data_shares: tuple[float, ...] | None = _setting(
+        INPUT_GROUP,
+        "with several --data: how often the photos of each come, in any unit (default: each photo "
+        "once an epoch)",
+        None,
+        POSITIVE,
+        several=float,
+    )
     format: str | None = _setting(INPUT_GROUP, FORMAT_HELP, None, choices=tuple(FORMATS))
     output: str = _setting(INPUT_GROUP, "run folder; the best captioner is written to OUTPUT/best")
 
@@ -169,7 +189,7 @@ class TrainingSettings:
         OBJECTIVE_GROUP,
         "with --samples: weight of the loss of the captions that people wrote",
         0.0,
-        FRACTION,
+        NOT_NEGATIVE,
     )
 
     epochs: float = _setting(RUN_GROUP, "passes over the train photos", 5, POSITIVE)
@@ -204,6 +224,11 @@ class TrainingSettings:
     seed: int = _setting(RUN_GROUP, "seed of weights, order and dropout", 0, SEED)
 
     def __post_init__(self):
+        if isinstance(self.data, str):
+            object.__setattr__(self, "data", (self.data,))  # as a frozen dataclass is completed
+        for name in ("data", "data_shares"):  # lists of the command line
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_values()
         self._check_combinations()
         self._fill_in_defaults()
@@ -215,7 +240,8 @@ class TrainingSettings:
             if value is None:
                 continue
             if limit:
-                limit.check(name_option(field.name), value)
+                for one in value if field.metadata["several"] else [value]:
+                    limit.check(name_option(field.name), one)
             if choices and value not in choices:
                 raise OptionError(
                     f"{name_option(field.name)}: invalid choice: {value!r} (choose from "
@@ -223,6 +249,10 @@ class TrainingSettings:
                 )
 
     def _check_combinations(self) -> None:
+        if self.data_shares and len(self.data_shares) != len(self.data):
+            raise OptionError(
+                f"--data-shares: {len(self.data_shares)} for {len(self.data)} --data; give one each"
+            )
         if self.captions_weight and not self.samples:
             raise OptionError("--captions-weight: only allowed with --samples")
         for name in ("encoder_blocks", "patch_dropout", "teacher"):
@@ -250,7 +280,7 @@ class TrainingSettings:
             defaults["lora_rank"] = LORA_RANK
         for name, value in defaults.items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, value)  # how a frozen dataclass is completed
+                object.__setattr__(self, name, value)
 
 
 def name_option(setting: str) -> str:
@@ -277,6 +307,8 @@ def create_parser() -> argparse.ArgumentParser:
         arguments: dict[str, Any] = {"help": field.metadata["help"]}
         if field.type is bool:
             arguments["action"] = "store_true"
+        elif field.metadata["several"]:
+            arguments |= {"type": field.metadata["several"], "nargs": "+"}
         else:
             arguments |= {"type": limit.type if limit else str}
             arguments |= {"choices": field.metadata["choices"]}

@@ -134,7 +134,7 @@ def test_how_captions_are_written(items, change, message):
 
 
 def test_captions_without_words_are_not_used(items):
-    """They come through Python; `read_corpus` has left them out before."""
+    """They come through Python; `read_corpora` has left them out before."""
     items[0].captions[:] = ["...", "a dog."]
     items[25].captions[:] = [" ! "]
     report = check_data(items, wordless=["x.png"])
@@ -214,7 +214,7 @@ def test_the_commands_errors_are_one_line(tmp_path, capsys, monkeypatch):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "found neither" in error
     monkeypatch.setattr(
-        "training.check.read_corpus", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        "training.check.read_corpora", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     assert main([str(tmp_path)]) == 130
     assert capsys.readouterr().err == ""

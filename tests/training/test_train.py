@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from model import CheckpointError, load
 from model.errors import OptionError
 from model.search.generation import choose_options, write_captions
+from tests.support.flickr import write_flickr8k
 from tests.support.paths import ROOT
 from tests.support.tiny import tiny_captioner
 from tests.support.training import settings
@@ -164,7 +166,8 @@ def build_command(run_settings, output, launcher=("-m",)):
     for name in given:
         value = getattr(run_settings, name)
         if value is not False:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+            values = value if isinstance(value, tuple) else [] if value is True else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return words
 
 
@@ -317,6 +320,30 @@ def test_the_run_folder(flickr, start, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_two_corpora_each_by_its_share(flickr, start, tmp_path):
+    """Half of an epoch from each, though the one has four photos and the other two."""
+    other = tmp_path / "other"
+    other.mkdir()
+    write_flickr8k(other)
+    (other / "Flickr_8k.trainImages.txt").write_text("0.jpg\n1.jpg\n")
+    for photo in (other / "images").glob("*.jpg"):
+        with photo.open("ab") as file:
+            file.write(b"not the same file")
+    data, run = (str(flickr), str(other)), tmp_path / "run"
+    options = dict(data=data, data_shares=(1, 1), epochs=2, samples=2, captions_weight=1.0)
+    train(settings(flickr, start, run, **options))
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    (scores, _) = [entry for entry in log if "eval_cider" in entry]
+    each = [scores[f"eval_cider_{Path(name).name}"] for name in data]
+    assert scores["eval_cider"] == pytest.approx(sum(each) / 2)
+    record = json.loads((run / "settings.json").read_text())
+    assert record["data"] == list(data) and record["data_shares"] == [1, 1]
+    train(settings(flickr, start, run, **options))  # the same run, which has ended
+    with pytest.raises(OptionError, match="--data-shares"):
+        train(settings(flickr, start, run, **options | {"data_shares": (1, 2)}))
+
+
+@pytest.mark.slow
 def test_best_holds_the_averaged_weights(flickr, start, tmp_path):
     train(settings(flickr, start, tmp_path / "run", epochs=1))
     best = load(tmp_path / "run" / "best").network.state_dict()
@@ -342,6 +369,7 @@ def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):
         ("--epochs", 0, "must be above 0"),
         ("--label-smoothing", 2, "must be from 0 to below 1"),
         ("--samples", 1, "must be 0 or at least 2, not 1"),
+        ("--data-shares", 0, "must be above 0"),
         ("--captions-weight", 0.1, "only allowed with --samples"),
         ("--teacher", "magic", "invalid choice: 'magic'"),
         ("--tune", "magic", "invalid choice: 'magic'"),

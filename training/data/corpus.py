@@ -1,7 +1,8 @@
 """Captioned photos, whatever format they are in, and the splits they belong to."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.errors import DataError, OptionError
@@ -24,12 +25,16 @@ FORMAT_HELP = "of the data, where looking at it does not tell"
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """A photo on disk, its name in the corpus, and what people wrote about it, as they wrote it."""
+    """A photo on disk, its name in the corpus, and what people wrote about it, as they wrote it.
+
+    corpus: which of several corpora it is from, see `read_corpora`.
+    """
 
     name: str
     path: Path
     captions: list[str]
     split: str = "train"
+    corpus: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,39 @@ def read_corpus(data: str | Path, format: str | None = None, cache: str | Path =
         wordless,
         given,
     )
+
+
+def read_corpora(
+    data: Sequence[str], format: str | None = None, cache: str | Path = CACHE
+) -> list[Corpus]:
+    """As `read_corpus`, of one folder or dataset or of several.
+
+    The photos of several know their corpus by the last part of its name (by the whole name where
+    two end alike), and have it before their own names: "coco/1.jpg".
+
+    Raises OptionError for one that is given twice.
+    """
+    corpora = [read_corpus(name, format, cache) for name in data]
+    if len(data) == 1:
+        return corpora
+    names = [Path(name).name for name in data]
+    if len(set(names)) < len(names):
+        names = list(data)
+    if len(set(names)) < len(names):
+        raise OptionError("--data: the same folder twice; give each once")
+
+    def rename(items: list[CaptionedImage], name: str) -> list[CaptionedImage]:
+        return [replace(item, name=f"{name}/{item.name}", corpus=name) for item in items]
+
+    return [
+        replace(
+            corpus,
+            items=rename(corpus.items, name),
+            without_captions=rename(corpus.without_captions, name),
+            wordless=[f"{name}/{photo}" for photo in corpus.wordless],
+        )
+        for corpus, name in zip(corpora, names, strict=True)
+    ]
 
 
 def _list_photos(data: str | Path, format: str, cache: str | Path) -> list[ListedPhoto]:

@@ -21,6 +21,7 @@ from training.data.array_cache import (
 )
 from training.data.augmentation import Augmentation, mirror_caption
 from training.data.corpus import CaptionedImage
+from training.data.schedule import PhotoSchedule
 
 IGNORED = -100  # label that the loss leaves out
 ENCODING_BATCH = 32  # photos
@@ -47,6 +48,7 @@ class CaptionDataset(Dataset):
         augmentation: which views of the photos are shown; as they are if None.
         features: (views, photos, S, image_width), from `cache_features`; pixels if None.
         teacher_maps: (photos, rows, cols, C), from `distillation.cache_teacher_maps`.
+        schedule: which photo comes when; each once an epoch if None.
     """
 
     def __init__(
@@ -56,18 +58,21 @@ class CaptionDataset(Dataset):
         augmentation: Augmentation | None = None,
         features: np.ndarray | None = None,
         teacher_maps: np.ndarray | None = None,
+        schedule: PhotoSchedule | None = None,
     ):
         self.items, self.network = items, network
+        self.schedule = schedule or PhotoSchedule([len(items)])
         self.augmentation = augmentation or Augmentation()
         self.features, self.teacher_maps = features, teacher_maps
         self.epoch = 0  # set by `training.loop.trainer.EpochCallback`
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.schedule)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, place: int) -> dict:
+        index, num_passes = self.schedule.find_photo(place, self.epoch)
         item = self.items[index]
-        view = self.augmentation.choose_view(index, self.epoch)
+        view = self.augmentation.choose_view(index, num_passes)
         tokenizer, max_length = self.network.tokenizer, self.network.config.max_length
         captions = [view.transform_caption(caption) for caption in item.captions]
         example = {

@@ -23,7 +23,7 @@ WEIGHTS = "model.safetensors"
 STATE = "trainer_state.json"  # which the Trainer writes last
 REQUIRED_FILES = (WEIGHTS, AVERAGE, "optimizer.pt", "scheduler.pt", STATE)
 CHECKSUMS = "checksums.json"  # of the weights: safetensors has none, torch's files are zips
-PATH_SETTINGS = ("data", "checkpoint", "encoder", "output", "cache")  # those that may be paths
+PATH_SETTINGS = ("checkpoint", "encoder", "output", "cache")  # those that may be paths, and data
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,20 @@ def read_run_state(checkpoint: str | Path) -> RunState:
 def record_settings(settings: TrainingSettings) -> dict:
     """The settings as the run folder keeps them: paths absolute, hub ids as they are."""
     record = dataclasses.asdict(settings)
+    record["data"] = [_make_absolute(folder) for folder in record["data"]]
+    if len(record["data"]) == 1:  # as before there could be several
+        record["data"] = record["data"][0]
+    if record["data_shares"]:
+        record["data_shares"] = list(record["data_shares"])
     for name in PATH_SETTINGS:
-        if record[name] and os.path.exists(record[name]):
-            record[name] = os.path.abspath(record[name])
+        if record[name]:
+            record[name] = _make_absolute(record[name])
     return record
+
+
+def _make_absolute(name: str) -> str:
+    """A path without the folder that the command was given in; a hub id as it is."""
+    return os.path.abspath(name) if os.path.exists(name) else name
 
 
 def check_same_run(output: Path, settings: TrainingSettings, data_summary: dict) -> None:
@@ -104,9 +114,16 @@ def _read_record(path: Path) -> dict:
 def _is_same_setting(name: str, earlier: object, current: object) -> bool:
     if name == "output":  # a folder that was moved holds the same run
         return True
-    if name in PATH_SETTINGS and earlier and current:
-        return os.path.realpath(str(earlier)) == os.path.realpath(str(current))
+    if name in (*PATH_SETTINGS, "data") and earlier and current:
+        return _resolve(earlier) == _resolve(current)
     return earlier == current
+
+
+def _resolve(paths: object) -> object:
+    """A path, or each of several, with its links followed."""
+    if isinstance(paths, list):
+        return [_resolve(path) for path in paths]
+    return os.path.realpath(str(paths))
 
 
 def find_last_checkpoint(output: Path, verbose: bool = True) -> str | None:

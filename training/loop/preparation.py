@@ -2,7 +2,9 @@
 
 import math
 import sys
+from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,10 @@ from model.errors import DataError, OptionError
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer, as_sentence
 from model.output_path import check_output_folder
-from training.data import CaptionedImage, read_corpus
+from training.data import CaptionedImage, read_corpora
 from training.data.augmentation import Augmentation
 from training.data.dataset import CaptionDataset, cache_features, collate, list_view_captions
+from training.data.schedule import PhotoSchedule
 from training.evaluation.data_checks import check_data, warn_of_few_dev_photos
 from training.evaluation.metrics import can_cider_rise
 from training.loop.callbacks import RunMonitor
@@ -32,7 +35,7 @@ from training.loop.learner import Learner, WeightAverage
 from training.loop.precision import is_bfloat16_fast
 from training.loop.run_folder import BEST, DATA, SETTINGS, summarize_data, write_json
 from training.loop.trainable_parameters import freeze_other_parts, group_parameters
-from training.loop.trainer import CaptionTrainer, restore_checkpoint
+from training.loop.trainer import CaptionTrainer, group_references, restore_checkpoint
 from training.objectives.distillation import DistillationLoss, cache_teacher_maps, load_teacher
 from training.objectives.reward import CiderReward
 from training.settings import TrainingSettings
@@ -55,10 +58,14 @@ class PreparedRun:
 
 @dataclass(frozen=True)
 class Photos:
-    """The photos of the two splits that a run uses."""
+    """The photos of the two splits that a run uses, corpus by corpus."""
 
     train: list[CaptionedImage]
     dev: list[CaptionedImage]
+
+    def count_train_photos(self) -> list[int]:
+        """How many train photos each corpus has."""
+        return list(Counter(item.corpus for item in self.train).values())
 
 
 def prepare_run(settings: TrainingSettings) -> PreparedRun:
@@ -154,12 +161,19 @@ def load_photos(settings: TrainingSettings, network: Network | None, verbose: bo
 
     Raises DataError with a line for each thing that would waste the run.
     """
-    corpus = read_corpus(settings.data, settings.format, settings.cache)
-    report = check_data(corpus.items, network, corpus.wordless)
+    corpora = read_corpora(settings.data, settings.format, settings.cache)
+    items = [item for corpus in corpora for item in corpus.items]
+    report = check_data(items, network, [name for corpus in corpora for name in corpus.wordless])
     train, dev = (
-        [item for item in report.readable if item.split == split][: settings.limit]
+        [
+            item
+            for _, items in groupby(report.readable, key=lambda item: item.corpus)
+            for item in [item for item in items if item.split == split][: settings.limit]
+        ]
         for split in ("train", "dev")
     )
+    if settings.data_shares and len(Photos(train, dev).count_train_photos()) < len(corpora):
+        raise OptionError("--data-shares: one of --data has no train photos; leave it out")
     if verbose:
         # --limit may leave fewer photos than were checked
         for warning in dict.fromkeys([*report.warnings, *warn_of_few_dev_photos(dev)]):
@@ -228,10 +242,13 @@ def create_trainer(
         settings.teacher_weight,
     ).to(network.device)
     augmentation = Augmentation(settings.mirror, settings.crop, settings.seed)
+    schedule = PhotoSchedule(photos.count_train_photos(), settings.data_shares, settings.seed)
     trainer = CaptionTrainer(
         learner,
         arguments,
-        train_dataset=CaptionDataset(photos.train, network, augmentation, features, teacher_maps),
+        train_dataset=CaptionDataset(
+            photos.train, network, augmentation, features, teacher_maps, schedule
+        ),
         eval_dataset=photos.dev,
         data_collator=collate,
         parameter_groups=group_parameters(
@@ -243,7 +260,9 @@ def create_trainer(
         eval_beams=settings.eval_beams,
     )
     trainer.add_callback(EarlyStoppingCallback(settings.patience))
-    same_references = not can_cider_rise({item.name: item.captions for item in photos.dev})
+    same_references = not any(
+        can_cider_rise(group) for group in group_references(photos.dev).values()
+    )
     trainer.add_callback(RunMonitor(Path(settings.output), len(photos.dev), same_references))
     return trainer
 
@@ -253,7 +272,9 @@ def create_reward(train: list[CaptionedImage]) -> CiderReward:
 
     Raises OptionError when no caption can earn any.
     """
-    reward = CiderReward(list_view_captions(train))
+    # two views of each photo
+    corpora = [item.corpus for item in train for _ in range(2)]
+    reward = CiderReward(list_view_captions(train), corpora)
     if not reward.can_rise:
         raise OptionError(
             "--samples: no caption earns a reward, as all train photos have the same words; "

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,15 +165,20 @@ class CaptionTrainer(Trainer):
         if self.is_world_process_zero():
             for item in self.dev[:NUM_SAMPLES_SHOWN]:
                 tqdm.write(f"  {item.name}: {captions[item.name]}")
-        references = {item.name: item.captions for item in self.dev}
-        cider = float(np.mean(compute_cider_scores(captions, references)))
+        ciders = {
+            corpus: float(np.mean(compute_cider_scores({n: captions[n] for n in refs}, refs)))
+            for corpus, refs in group_references(self.dev).items()
+        }
+        cider = float(np.mean(list(ciders.values())))
         num_labels = sum(result.num_labels for result in results.values())
         loss = sum(result.loss for result in results.values()) / num_labels
         if cider == 0 and self.best_score <= 0 and self.is_world_process_zero():
             tqdm.write(f"  dev CIDEr is 0, so the dev loss decides which is best: {loss:.3f}")
         unending = [is_unending(network, item, results[item.name]) for item in self.dev]
+        of_each = {f"eval_cider_{corpus}": score for corpus, score in ciders.items() if corpus}
         return {
             "eval_cider": cider,
+            **of_each,
             "eval_loss": loss,
             "eval_selection_score": compute_selection_score(cider, loss),
             "eval_distinct": len(set(captions.values())) / len(captions),
@@ -212,6 +218,14 @@ def drop_unused_parameters(optimizer: torch.optim.Optimizer, state: dict) -> dic
         for group in state["param_groups"]
     ]
     return state | {"param_groups": groups}
+
+
+def group_references(items: list[CaptionedImage]) -> dict[str, dict[str, list[str]]]:
+    """The captions of each corpus's photos by their names: what is rare depends on who wrote."""
+    references: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for item in items:
+        references[item.corpus][item.name] = item.captions
+    return references
 
 
 def is_unending(network: Network, item: CaptionedImage, result: DevResult) -> bool:

@@ -5,7 +5,7 @@ reward of the other captions sampled for the same photo (Luo 2020, "A Better Var
 Self-Critical Sequence Training").
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import exp, log, sqrt
 from typing import NamedTuple
@@ -45,19 +45,22 @@ class CiderReward:
 
     Args:
         references: one list of captions per view of a photo, at the places of
-            `training.data.dataset.get_view_index`. They give the document frequencies.
+            `training.data.dataset.get_view_index`.
+        corpora: which corpus each of them is from. A corpus's own references give the document
+            frequencies of its captions: what is rare depends on who wrote. One for all if None.
     """
 
-    def __init__(self, references: Sequence[Sequence[str]]):
+    def __init__(self, references: Sequence[Sequence[str]], corpora: Sequence[str] | None = None):
+        self._corpora = corpora or [""] * len(references)
         counts = [[count_ngrams(caption) for caption in captions] for captions in references]
-        self._num_documents = len(counts)
-        self._document_frequency = Counter(
-            ngram
-            for captions in counts
-            for ngram in set().union(*(caption.keys() for caption in captions))
-        )
+        self._num_documents = Counter(self._corpora)
+        self._document_frequencies: dict[str, Counter[Ngram]] = defaultdict(Counter)
+        for corpus, captions in zip(self._corpora, counts, strict=True):
+            ngrams = set().union(*(caption.keys() for caption in captions))
+            self._document_frequencies[corpus].update(ngrams)
         self._references = [
-            [self._weigh_ngrams(caption) for caption in captions] for captions in counts
+            [self._weigh_ngrams(caption, corpus) for caption in captions]
+            for corpus, captions in zip(self._corpora, counts, strict=True)
         ]
 
     @property
@@ -67,18 +70,19 @@ class CiderReward:
 
     def __call__(self, view_index: int, captions: Sequence[str]) -> list[float]:
         """Points, 0 to 1000, of captions for one view of a photo; 0 if it has no reference."""
-        references = self._references[view_index]
+        references, corpus = self._references[view_index], self._corpora[view_index]
         return [
             100
             * sum(compute_similarity(weighed, reference) for reference in references)
             / max(1, len(references))
-            for weighed in (self._weigh_ngrams(count_ngrams(caption)) for caption in captions)
+            for weighed in (self._weigh_ngrams(count_ngrams(text), corpus) for text in captions)
         ]
 
-    def _weigh_ngrams(self, counts: Counter[Ngram]) -> WeighedCaption:
+    def _weigh_ngrams(self, counts: Counter[Ngram], corpus: str) -> WeighedCaption:
+        frequency, num_documents = self._document_frequencies[corpus], self._num_documents[corpus]
         vectors: list[dict[Ngram, float]] = [{} for _ in range(MAX_NGRAM)]
         for ngram, count in counts.items():
-            weight = log(self._num_documents) - log(max(1, self._document_frequency[ngram]))
+            weight = log(num_documents) - log(max(1, frequency[ngram]))
             vectors[len(ngram) - 1][ngram] = count * weight
         norms = [sqrt(sum(weight * weight for weight in vector.values())) for vector in vectors]
         length = sum(count for ngram, count in counts.items() if len(ngram) == 2)

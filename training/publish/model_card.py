@@ -18,7 +18,7 @@ from model.checkpoint.hub import SHIPPED
 from model.explain.familiarity import FAMILIARITY
 from training.loop.callbacks import describe_best, find_best
 from training.loop.run_folder import BEST, CURVE
-from training.publish.run_record import RunRecord
+from training.publish.run_record import RunRecord, list_data
 from training.settings import name_option
 
 PRIVATE_SETTINGS = {"data", "output", "cache"}  # they say nothing about how it was trained
@@ -74,7 +74,7 @@ def create_card(
         config=network.config,
         grid_size=network.encoder.grid_size,
         num_parameters=sum(p.numel() for p in network.parameters()),
-        data_names=[get_public_name(settings.get("data", "?")) for settings in run.settings],
+        data_names=[describe_data(settings) for settings in run.settings],
         counts=run.counts,
         origin_kind="captioner" if first.get("checkpoint") else "image encoder",
         origin_name=get_public_name(run.origin or "?"),
@@ -96,16 +96,22 @@ def create_card(
     )
 
 
+def describe_data(settings: dict) -> str:
+    """What the public may know of the data of a run with these settings."""
+    return "` and `".join(get_public_name(name) for name in list_data(settings))
+
+
 def create_metadata(run: RunRecord, license: str) -> ModelCardData:
     """The card's front matter, which the hub reads."""
-    data = run.settings[0].get("data", "") if run.settings else ""
+    data = list_data(run.settings[0]) if run.settings else []
+    hub_datasets = [name.partition(":")[0] for name in data if is_hub_id(name)]
     base_model = run.origin
     return ModelCardData(
         license=license,
         library_name="captionlens",
         pipeline_tag="image-to-text",
         base_model=base_model if base_model and is_hub_id(base_model) else None,
-        datasets=[data.partition(":")[0]] if is_hub_id(data) else None,
+        datasets=hub_datasets or None,
         tags=["captionlens", "image-captioning", "cross-attention"],
     )
 

@@ -45,6 +45,12 @@ class RunRecord:
         return self.settings[-1].get("checkpoint") or self.settings[-1].get("encoder")
 
 
+def list_data(settings: dict) -> list[str]:
+    """The folders or hub ids that a run with these settings learned from."""
+    data = settings.get("data", "?")
+    return list(data) if isinstance(data, list) else [data]
+
+
 def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

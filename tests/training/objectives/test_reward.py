@@ -125,3 +125,13 @@ def test_peoples_captions_beside_the_reward():
         **batch
     )["loss"]
     assert both.item() == pytest.approx(usual.item() / 4, rel=1e-5)
+
+
+def test_what_is_rare_depends_on_the_corpus():
+    """Each corpus's captions earn what they would earn alone."""
+    ours, theirs = REFERENCES, [[f"the {text}" for text in texts] for texts in REFERENCES]
+    both = CiderReward([*ours, *theirs], ["ours"] * len(ours) + ["theirs"] * len(theirs))
+    for references, offset in ((ours, 0), (theirs, len(ours))):
+        alone = CiderReward(references)
+        for view, texts in enumerate(references):
+            assert both(view + offset, texts) == alone(view, texts)
