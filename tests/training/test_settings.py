@@ -12,9 +12,9 @@ REQUIRED = ["--data", "photos", "--output", "run"]
 # what settings.json of a run folder holds: a run can only be resumed while these names stay
 RECORDED = (
     "data data_shares format output checkpoint encoder image_size width layers heads vocab_size "
-    "tune lora_rank rate encoder_rate encoder_blocks patch_dropout dropout weight_decay mirror crop "
-    "label_smoothing teacher teacher_weight samples captions_weight epochs batch_size accumulate "
-    "average patience eval_beams limit evaluations cache fp32 seed"
+    "tune lora_rank rate encoder_rate encoder_blocks patch_dropout dropout weight_decay mirror "
+    "crop label_smoothing teacher teacher_weight samples captions_weight epochs batch_size "
+    "accumulate average patience eval_beams limit evaluations cache fp32 seed"
 ).split()
 
 
