@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.checkpoint.hub import SHIPPED, SHIPPED_NAME, find_checkpoint_folder, resolve_model_name
-from model.checkpoint.native import read_network, write_checkpoint
+from model.checkpoint.native import is_captioner, read_network, write_checkpoint
 from model.errors import CheckpointError, OptionError
 from model.explain.alternatives import Alternative, find_alternatives
 from model.explain.explanation import Explanation, explain
@@ -19,7 +19,7 @@ from model.explain.familiarity import Familiarity
 from model.explain.methods import DEFAULT_METHOD
 from model.images import ImageSource
 from model.network.config import FORMAT, CaptionerConfig
-from model.network.encoder_families import load_encoder
+from model.network.encoder_families import create_encoder, load_encoder
 from model.network.image_processor import load_image_processor
 from model.network.network import EncodedPhoto, Network
 from model.network.tokenizer import CaptionTokenizer
@@ -67,11 +67,19 @@ class Captioner:
     ) -> "Captioner":
         """A pretrained image encoder with a new decoder that has yet to learn.
 
+        encoder_name: a folder or hub id, as transformers knows them, or the folder of a captioner
+            of ours, whose encoder is taken.
         Photos are squashed to `image_size`, never cropped: a map must cover the whole photo.
         settings: of `CaptionerConfig`.
         """
-        encoder, encoder_config = load_encoder(encoder_name, image_size)
-        processor = load_image_processor(encoder_name)
+        if is_captioner(Path(encoder_name)):
+            earlier = read_network(Path(encoder_name))
+            encoder_config, processor = earlier.config.encoder, earlier.image_processor
+            encoder = create_encoder(encoder_config, image_size)
+            encoder.load_state_dict(earlier.encoder.state_dict())
+        else:
+            encoder, encoder_config = load_encoder(encoder_name, image_size)
+            processor = load_image_processor(encoder_name)
         processor.size = {"height": image_size[0], "width": image_size[1]}
         processor.do_resize, processor.do_center_crop = True, False
         config = CaptionerConfig(

@@ -42,7 +42,7 @@ ROOMS = {
         ["loop"],
         ["publish"],
         ["train", "evaluate", "check", "export", "average", "familiarity", "evaluate_maps"]
-        + ["draw", "compare_tokenizers"],
+        + ["draw", "compare_tokenizers", "pretrain"],
     ],
     "ui": [
         ["__init__"],

@@ -1,6 +1,7 @@
 """Our own format: `config.json`, `model.safetensors`, `tokenizer.json`, `preprocessor_config.json`,
 and `familiarity.safetensors` where the captioner can tell unfamiliar photos."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,21 @@ from model.checkpoint.limits import check_settings
 from model.checkpoint.problems import blame_file, check_fit
 from model.errors import CheckpointError, OptionError
 from model.explain.familiarity import FAMILIARITY, Familiarity
-from model.network.config import CaptionerConfig
+from model.network.config import FORMAT, CaptionerConfig
 from model.network.encoder_families import OF_TRANSFORMERS, check_encoder, create_encoder
 from model.network.image_processor import load_image_processor
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer
 from model.search.generation import choose_options
+
+
+def is_captioner(folder: Path) -> bool:
+    """Whether a folder's `config.json` says that it is of our format."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and config.get("model_type") == FORMAT
 
 
 def read_network(folder: Path) -> Network:

@@ -3,9 +3,11 @@
 import math
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -39,6 +41,18 @@ from training.loop.trainer import CaptionTrainer, group_references, restore_chec
 from training.objectives.distillation import DistillationLoss, cache_teacher_maps, load_teacher
 from training.objectives.reward import CiderReward
 from training.settings import TrainingSettings
+
+
+class NewNetworkSettings(Protocol):
+    """What decides how a new captioner begins; see the options of `training.train`."""
+
+    encoder: str
+    image_size: int
+    width: int
+    layers: int
+    heads: int
+    vocab_size: int
+    dropout: float
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,9 @@ def prepare_run(settings: TrainingSettings) -> PreparedRun:
         if (output / SETTINGS).is_file():
             check_same_run(output, settings, data_summary)
             last_checkpoint = find_last_checkpoint(output, verbose=is_main_process)
-    network = earlier or create_network(settings, photos.train)
+    network = earlier or create_network(
+        settings, (as_sentence(text) for item in photos.train for text in item.captions)
+    )
     prepare_network(network, settings)
     if is_main_process:
         with report_write_errors(output):
@@ -183,12 +199,11 @@ def load_photos(settings: TrainingSettings, network: Network | None, verbose: bo
     return Photos(train, dev)
 
 
-def create_network(settings: TrainingSettings, train: list[CaptionedImage]) -> Network:
-    """A pretrained encoder with a new decoder, and a tokenizer trained on the train captions.
+def create_network(settings: NewNetworkSettings, sentences: Iterable[str]) -> Network:
+    """A pretrained encoder with a new decoder, and a tokenizer trained on sentences.
 
     Raises OptionError when there is no such encoder, CheckpointError when it cannot be used.
     """
-    sentences = [as_sentence(caption) for item in train for caption in item.captions]
     tokenizer = CaptionTokenizer.train(sentences, settings.vocab_size)
     with blame_file(Path(settings.encoder)):
         try:

@@ -1,0 +1,145 @@
+"""Teach a new decoder the language of captions before it sees photos:
+`python -m training.pretrain --text FILE [FILE ...] --encoder NAME --output DIR`.
+
+A language model (Bengio et al. 2003) on captions without photos, one a line: the decoder reads them
+with nothing to look at. `python -m training.train --checkpoint DIR/best` then shows it photos.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+from transformers.trainer_utils import get_last_checkpoint
+
+from model import Captioner
+from model.error_reporting import report_errors
+from model.errors import DataError, OptionError
+from model.files import suggest_similar
+from model.network.tokenizer import as_sentence
+from model.output_path import check_output_folder
+from training.data import read_corpora
+from training.data.ptb_tokenizer import tokenize
+from training.data.text import read_lines
+from training.loop.checkpoints import report_write_errors
+from training.loop.preparation import create_network
+from training.loop.run_folder import BEST, SETTINGS, write_json
+from training.loop.text_trainer import train_on_sentences
+from training.options import COUNT, FRACTION, POSITIVE, SEED, HelpFormatter
+from training.settings import NEW_CAPTIONER, name_option
+
+MIN_SENTENCES = 100  # fewer teach no language
+EVERY_HELD_OUT = 100  # of so many sentences one is kept to measure by
+
+
+def read_sentences(texts: list[str], data: list[str]) -> list[str]:
+    """The captions of text files, one a line, and of the train photos of folders, each once.
+
+    Raises DataError for a file that cannot be read, and for too few captions.
+    """
+    for name in texts:
+        if not Path(name).is_file():
+            hint = suggest_similar(Path(name))
+            raise DataError(f"{name}: no such file" + (f"; {hint}" if hint else ""))
+    lines = [line for name in texts for _, line in read_lines(Path(name))]
+    for corpus in read_corpora(data) if data else []:
+        lines += [text for item in corpus.items if item.split == "train" for text in item.captions]
+    sentences = list(dict.fromkeys(as_sentence(line) for line in lines if tokenize(line)))
+    if len(sentences) < MIN_SENTENCES:
+        raise DataError(
+            f"{', '.join(texts)}: {len(sentences)} different captions, one a line; a language "
+            f"takes at least {MIN_SENTENCES}"
+        )
+    return sentences
+
+
+def check_same_run(output: Path, settings: dict) -> None:
+    """Raise OptionError when the folder holds a run with other settings or texts."""
+    file = output / SETTINGS
+    if file.is_file():
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        changed = [name for name in settings if earlier.get(name) != settings[name]]
+        if changed:
+            names = ", ".join(f"{name_option(name)} {earlier.get(name)}" for name in changed)
+            raise OptionError(
+                f"{output} holds a run with {names}; give the same, or another --output"
+            )
+
+
+@report_errors
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.pretrain",
+        description="Teach a new decoder the language of captions before it sees photos. To resume "
+        "an interrupted run, give the same command again.",
+        formatter_class=HelpFormatter,
+    )
+    add = parser.add_argument
+    add("--text", required=True, nargs="+", metavar="FILE", help="captions, one a line")
+    add("--data", nargs="+", default=[], metavar="DIR", help="their train captions too")
+    add("--encoder", required=True, help="image encoder or captioner, a folder or hub id")
+    add("--output", required=True, help="run folder; the captioner is written to OUTPUT/best")
+    numbers = {
+        "image_size": (COUNT, "side of the input image in pixels"),
+        "width": (COUNT, "width of the decoder"),
+        "layers": (COUNT, "layers of the decoder"),
+        "heads": (COUNT, "attention heads of the decoder"),
+        "vocab_size": (COUNT, "tokens of the new tokenizer, which learns from the texts"),
+        "dropout": (FRACTION, "dropout in the decoder"),
+        "rate": (POSITIVE, "peak learning rate"),
+        "epochs": (POSITIVE, "passes over the texts"),
+        "batch_size": (COUNT, "captions a step"),
+        "seed": (SEED, "seed of weights, order and dropout"),
+    }
+    defaults = NEW_CAPTIONER | {
+        "dropout": 0.1,
+        "rate": 1e-3,
+        "epochs": 5,
+        "batch_size": 256,
+        "seed": 0,
+    }
+    for name, (limit, help) in numbers.items():
+        add(name_option(name), type=limit.type, default=defaults[name], help=help)
+    settings = parser.parse_args(arguments)
+    for name, (limit, _) in numbers.items():
+        try:
+            limit.check(name_option(name), getattr(settings, name))
+        except OptionError as error:
+            parser.error(f"argument {error}")
+    output = Path(settings.output)
+    check_output_folder(output)
+    sentences = read_sentences(settings.text, settings.data)
+    digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()[:16]
+    record = {"encoder": settings.encoder, "texts": digest}
+    record |= {name: getattr(settings, name) for name in numbers}
+    check_same_run(output, record)
+    torch.manual_seed(settings.seed)
+    network = create_network(settings, sentences)
+    with report_write_errors(output):
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / SETTINGS, record)
+        held_out = sentences[::EVERY_HELD_OUT]
+        learned = [text for i, text in enumerate(sentences) if i % EVERY_HELD_OUT]
+        loss = train_on_sentences(
+            network,
+            learned,
+            held_out,
+            output,
+            get_last_checkpoint(output),
+            rate=settings.rate,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        )
+        Captioner(network).save_pretrained(output / BEST)
+    print(
+        f"{len(learned):,} captions; {loss:.2f} nats a token on {len(held_out):,} others; "
+        f"the captioner, which has seen no photo, is in {output / BEST}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
