@@ -77,7 +77,7 @@ def test_what_cannot_be_is_one_line(text, start, tmp_path, capsys):
     for changes, message in (
         ({"text": few}, "few.txt: 1 different captions"),
         ({"text": tmp_path / "none.txt"}, "none.txt: no such file"),
-        ({"start": tmp_path}, f"--encoder {tmp_path}: "),
+        ({"start": tmp_path}, f"error: {tmp_path}: "),
         ({"output": run}, "holds a run with "),
     ):
         given = {"text": text, "start": start, "output": tmp_path / "x"} | changes
