@@ -1,46 +1,20 @@
 """Requests whose answers nobody reads end, also those that only wait."""
 
 import json
-import time
 import urllib.request
 
-import gradio as gr
 import pytest
 
 from tests.support.async_calls import run_async
+from tests.support.endless import serve_endless_work
 from tests.support.waiting import wait_until
 from ui.gradio_queue import drop_unread, is_queue_busy, is_session_known
-from ui.serving.cancellation import Visitor, check_still_waiting, work_for
 
 
 @pytest.fixture(scope="module")
 def page():
-    """An endpoint that works until nobody waits, one at a time: (blocks, address, the texts that it
-    began with, those that it ended with)."""
-    begun, ended = [], []
-
-    def work(text: str) -> str:
-        begun.append(text)
-        try:
-            with work_for(Visitor(seconds=3600)):
-                while text != "an answer":
-                    check_still_waiting()
-                    time.sleep(0.02)
-        finally:
-            ended.append(text)
-        return text
-
-    with gr.Blocks() as demo:
-        box = gr.Textbox()
-        box.submit(work, box, box, api_name="work")
-    _, address, _ = demo.launch(
-        _frontend=False,  # else gradio waits 3 s, too little on a busy machine
-        prevent_thread_lock=True,
-        quiet=True,
-        run_history=False,
-    )
-    yield demo, address, begun, ended
-    demo.close()
+    with serve_endless_work() as page:
+        yield page
 
 
 def ask(address, text, session):

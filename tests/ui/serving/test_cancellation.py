@@ -1,50 +1,25 @@
 """Work ends when nobody waits for it any more. Seen from outside: a page, and who asks it."""
 
 import json
-import time
 import urllib.request
 
-import gradio as gr
 import pytest
 
+from tests.support.endless import serve_endless_work
 from tests.support.waiting import wait_until
-from ui.serving.cancellation import TimeLimitExceeded, Visitor, check_still_waiting, work_for
+from ui.serving.cancellation import TimeLimitExceeded, Visitor
 
 gradio_client = pytest.importorskip("gradio_client")
 
 
 @pytest.fixture(scope="module")
 def page():
-    """An endpoint that works until its visitor has left, unless it is asked for "an answer":
-    (address, the texts that it began with, those that it ended with)."""
-    begun, ended = [], []
-
-    def work(text: str) -> str:
-        begun.append(text)
-        try:
-            with work_for(Visitor(seconds=3600)):
-                while text != "an answer":
-                    check_still_waiting()
-                    time.sleep(0.02)
-        finally:
-            ended.append(text)
-        return text
-
-    with gr.Blocks() as demo:
-        box = gr.Textbox()
-        box.submit(work, box, box, api_name="work")
-    _, address, _ = demo.launch(
-        _frontend=False,  # else gradio waits 3 s, too little on a busy machine
-        prevent_thread_lock=True,
-        quiet=True,
-        run_history=False,
-    )
-    yield address, begun, ended
-    demo.close()
+    with serve_endless_work() as page:
+        yield page
 
 
 def test_a_request_that_is_cancelled_ends(page):
-    address, begun, ended = page
+    _, address, begun, ended = page
     job = gradio_client.Client(address, verbose=False).submit("cancelled", api_name="/work")
     wait_until(lambda: "cancelled" in begun)
     job.cancel()
@@ -52,7 +27,7 @@ def test_a_request_that_is_cancelled_ends(page):
 
 
 def test_a_visitor_who_closes_the_connection(page):
-    address, begun, ended = page
+    _, address, begun, ended = page
     request = urllib.request.Request(
         f"{address}gradio_api/call/work",
         json.dumps({"data": ["gone"]}).encode(),
@@ -66,7 +41,7 @@ def test_a_visitor_who_closes_the_connection(page):
 
 
 def test_who_stays_gets_the_answer(page):
-    client = gradio_client.Client(page[0], verbose=False)
+    client = gradio_client.Client(page.address, verbose=False)
     assert client.predict("an answer", api_name="/work") == "an answer"
 
 
