@@ -1,14 +1,10 @@
 """Names of checkpoints, and the hub: a small one is served here, to a process of its own."""
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -19,9 +15,9 @@ from huggingface_hub import snapshot_download
 from model import Captioner, CheckpointError, load
 from model.checkpoint.hub import PICKLED, WEIGHTS, find_checkpoint_folder, parse_hub_address
 from tests.support.hub import encoder_decoder, save
+from tests.support.hub_server import Hub, make_environment, serve_hub
 from tests.support.lfs import POINTER
 
-COMMIT = "c" * 40
 # loads each name in turn, in one process: imports take seconds
 PROGRAM = """
 import sys
@@ -31,76 +27,13 @@ for name in sys.argv[1:]:
 """
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub's API as downloads use. folders: of the models; gated: their names."""
-
-    folders: dict = {}
-    gated: set = set()
-    fetched: list = []
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.answer()
-
-    def answer(self):
-        path = self.path.partition("?")[0].removeprefix("/api/models").strip("/")
-        name = "/".join(path.split("/")[:2])
-        if name not in self.folders:
-            return self.refuse(404, "RepoNotFound")
-        files = sorted(f for f in self.folders[name].iterdir() if f.is_file())
-        if "/resolve/" in path:
-            if name in self.gated:
-                return self.refuse(403, "GatedRepo")
-            return self.send_file(self.folders[name] / path.split("/")[-1])
-        if "/tree/" in path:
-            listed = [
-                {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": self.etag(f)}
-                for f in files
-            ]
-            return self.send_json(listed)
-        siblings = [{"rfilename": f.name} for f in files]
-        self.send_json({"id": name, "sha": COMMIT, "siblings": siblings, "tags": []})
-
-    @staticmethod
-    def etag(file):
-        data = file.read_bytes()  # git's name of a blob
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-    def refuse(self, status, code):
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def send_json(self, value):
-        self.send_body(json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def send_file(self, file):
-        if self.command == "GET":
-            self.fetched.append(file.name)
-        headers = {"ETag": f'"{self.etag(file)}"', "X-Repo-Commit": COMMIT}
-        self.send_body(file.read_bytes(), headers)
-
-    def send_body(self, body, headers):
-        self.send_response(200)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
-
-
 def run_info(names, cache, endpoint):
     """Status and error line of `info` for each name."""
-    environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"}
-    environment |= {"HF_HOME": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *names], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", PROGRAM, *names],
+        env=os.environ | make_environment(endpoint, cache),
+        capture_output=True,
+        text=True,
     )
     assert "Traceback" not in run.stderr, run.stderr
     statuses = [line.split() for line in run.stdout.splitlines() if line.split()[0] in names]
@@ -123,15 +56,12 @@ def test_a_hub(tmp_path):
     (other / WEIGHTS).write_bytes(b"never fetched")
     empty = tmp_path / "empty"
     empty.mkdir()
-    Hub.folders = {"some/good": good, "some/pickled": pickled, "some/gated": good}
-    Hub.folders |= {"some/other": other, "some/empty": empty}
-    Hub.gated, Hub.fetched = {"some/gated"}, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
+    folders = {"some/good": good, "some/pickled": pickled, "some/gated": good}
+    folders |= {"some/other": other, "some/empty": empty}
     names = ["some/good", "some/pickled", "some/gated", "some/other", "some/empty", "some/none"]
     names.append("some/pickled,--allow-pickle")
-    statuses, errors = run_info(names, tmp_path / "cache", endpoint)
+    with serve_hub(folders, gated={"some/gated"}) as address:
+        statuses, errors = run_info(names, tmp_path / "cache", address)
     assert list(statuses.values()) == [0, 1, 1, 1, 1, 1, 0], errors
     for error, message in zip(
         errors,
@@ -147,9 +77,8 @@ def test_a_hub(tmp_path):
         assert error.startswith(f"error: {message}")
     assert Hub.fetched.count(WEIGHTS) == 1 and "tf_model.h5" not in Hub.fetched
 
-    server.shutdown()
-    server.server_close()
-    statuses, (error,) = run_info(["some/good", "some/none"], tmp_path / "cache", endpoint)
+    # once it is gone
+    statuses, (error,) = run_info(["some/good", "some/none"], tmp_path / "cache", address)
     assert statuses == {"some/good": 0, "some/none": 1}
     assert "hf download some/none" in error
 

@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from model import CheckpointError, load
+from tests.support.hub_server import Hub, make_environment, serve_hub
+from tests.support.tiny import draw_photo
 from ui.serving import trial
 from ui.serving.trial import try_checkpoint
 
@@ -61,3 +63,24 @@ def test_what_is_wrong_with_it_is_told(folder):
     os.mkfifo(folder / "config.json")
     with pytest.raises(CheckpointError, match="config.json: not a plain file"):
         try_checkpoint(folder)
+
+
+def test_one_of_the_hub_is_fetched_before_it_is_tried(checkpoint, folder, tmp_path, monkeypatch):
+    change(folder / "tokenizer.json", pre_tokenizer=NESTED)
+    folders = {"some/good": checkpoint, "some/strange": folder, "some/large": checkpoint}
+    sizes = {"some/large": trial.MAX_WEIGHTS + 1}
+    with serve_hub(folders, sizes=sizes) as address:
+        for name, value in make_environment(address, tmp_path / "cache").items():
+            monkeypatch.setenv(name, value)
+        fetched = try_checkpoint("some/good")
+        assert fetched.is_relative_to(tmp_path / "cache")
+        photo = draw_photo()
+        assert load(fetched).caption(photo).text == load(checkpoint).caption(photo).text
+        with pytest.raises(CheckpointError, match="^some/strange: asks for more memory or time"):
+            try_checkpoint("some/strange")
+        Hub.fetched.clear()
+        with pytest.raises(CheckpointError, match="^some/large: 8 GB of weights, of which at most"):
+            try_checkpoint("some/large")
+        assert not Hub.fetched, "nothing of it"
+        with pytest.raises(CheckpointError, match="^some/none: the hub has no such model"):
+            try_checkpoint("some/none")
