@@ -12,6 +12,7 @@ import gradio as gr
 from model.error_reporting import is_debugging
 from model.errors import CaptionLensError
 
+MAX_LENGTH = 1000  # characters of what a visitor is told
 log = logging.getLogger("captionlens")
 
 
@@ -29,10 +30,12 @@ class FaultError(gr.Error):
 def user_error(message: object) -> gr.Error:
     """An error that the visitor can mend, shown as a toast.
 
-    It is one line, of characters that can be sent and seen, though it may quote the visitor. A
-    toast shows HTML, so it is escaped.
+    It is one line, of characters that can be sent and seen, and no longer than can be read, though
+    it may quote what the visitor sent. A toast shows HTML, so it is escaped.
     """
     line = " ".join(str(message).splitlines())
+    if len(line) > MAX_LENGTH:
+        line = f"{line[: MAX_LENGTH - 1]}…"
     text = "".join(c if c.isprintable() else "?" for c in line)
     return gr.Error(html.escape(text, quote=False), print_exception=False)
 

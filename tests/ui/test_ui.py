@@ -18,7 +18,7 @@ from PIL import Image
 from model import CheckpointError, OptionError
 from tests.support.tiny import draw_photo, tiny_captioner
 from tests.support.waiting import wait_until
-from ui.errors import user_errors
+from ui.errors import MAX_LENGTH, user_error, user_errors
 from ui.serving import captioners, gpu
 from ui.serving.captioners import MAX_LOADED, Captioners
 from ui.tabs import caption as caption_tab
@@ -175,6 +175,11 @@ def test_an_odd_name_is_one_line(monkeypatch, name, allows_hub):
         Captioners().get(name)
     message = refusal.value.message
     assert message.isprintable() and "choose a model of the list" in message
+
+
+def test_what_a_visitor_is_told_is_no_longer_than_can_be_read():
+    told = user_error("<" * 10**6).message
+    assert told == (MAX_LENGTH - 1) * "&lt;" + "…"
 
 
 def test_the_hosts_own_are_not_tried(tmp_path, monkeypatch):
