@@ -25,7 +25,9 @@ import torch
 from ui.serving.core_usage import CoreUsage
 
 NUM_AT_ONCE = 2
-NUM_THREADS = 12  # so many answers may have begun: see the limits in `ui.serving.requests`
+# So many answers may have begun, of all events that compute. With fewer threads, an address whose
+# answers have begun and wait would keep all others from beginning.
+NUM_THREADS = 24
 MAX_AHEAD = 1.0  # seconds that one may have had the cores longer than another, and run beside it
 _ADDRESSES: ContextVar[tuple[str, ...]] = ContextVar("addresses", default=())
 
