@@ -1,5 +1,7 @@
 """Photos like the training photos are near, others far, and the checkpoint knows where to tell."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -131,6 +133,12 @@ def test_the_command_fails_in_one_line(flickr, start, tmp_path, capsys):
 
 
 # --- in a checkpoint -----------------------------------------------------------------------------
+
+
+def test_several_folders_are_one_set_of_photos(flickr, start, tmp_path, capsys):
+    other = shutil.copytree(flickr, tmp_path / "other", ignore=shutil.ignore_patterns("start"))
+    assert main(["--data", str(flickr), str(other), "--checkpoint", str(start)]) == 0
+    assert "of 4 dev photos" in (told := capsys.readouterr().out) and "of 8 train photos" in told
 
 
 def test_saved_is_loaded(folder, familiarity):
