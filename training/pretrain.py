@@ -7,7 +7,6 @@ with nothing to look at. `python -m training.train --checkpoint DIR/best` then s
 
 import argparse
 import hashlib
-import json
 import sys
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from model.output_path import check_output_folder
 from training.data import read_corpora
 from training.data.ptb_tokenizer import tokenize
 from training.data.text import read_lines
-from training.loop.checkpoints import report_write_errors
+from training.loop.checkpoints import check_same_run, report_write_errors
 from training.loop.preparation import create_network
-from training.loop.run_folder import BEST, SETTINGS, write_json
+from training.loop.run_folder import BEST, DATA, SETTINGS, write_json
 from training.loop.text_trainer import train_on_sentences
 from training.options import COUNT, FRACTION, POSITIVE, SEED, HelpFormatter
 from training.settings import NEW_CAPTIONER, name_option
@@ -53,19 +52,6 @@ def read_sentences(texts: list[str], data: list[str]) -> list[str]:
             f"takes at least {MIN_SENTENCES}"
         )
     return sentences
-
-
-def check_same_run(output: Path, settings: dict) -> None:
-    """Raise OptionError when the folder holds a run with other settings or texts."""
-    file = output / SETTINGS
-    if file.is_file():
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-        changed = [name for name in settings if earlier.get(name) != settings[name]]
-        if changed:
-            names = ", ".join(f"{name_option(name)} {earlier.get(name)}" for name in changed)
-            raise OptionError(
-                f"{output} holds a run with {names}; give the same, or another --output"
-            )
 
 
 @report_errors
@@ -112,14 +98,16 @@ def main(arguments: list[str] | None = None) -> int:
     check_output_folder(output)
     sentences = read_sentences(settings.text, settings.data)
     digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()[:16]
-    record = {"encoder": settings.encoder, "texts": digest}
-    record |= {name: getattr(settings, name) for name in numbers}
-    check_same_run(output, record)
+    summary = {"text": {"captions": len(sentences), "digest": digest}}
+    record = {name: getattr(settings, name) for name in ("encoder", *numbers)}
+    if (output / SETTINGS).is_file():
+        check_same_run(output, record, summary)
     torch.manual_seed(settings.seed)
     network = create_network(settings, sentences)
     with report_write_errors(output):
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / SETTINGS, record)
+        write_json(output / DATA, summary)
         held_out = sentences[::EVERY_HELD_OUT]
         learned = [text for i, text in enumerate(sentences) if i % EVERY_HELD_OUT]
         loss = train_on_sentences(

@@ -74,15 +74,15 @@ def _make_absolute(name: str) -> str:
     return os.path.abspath(name) if os.path.exists(name) else name
 
 
-def check_same_run(output: Path, settings: TrainingSettings, data_summary: dict) -> None:
+def check_same_run(output: Path, settings: dict, data_summary: dict) -> None:
     """Raise OptionError when the folder holds a run with other settings or photos, DataError when
     its records are damaged: two runs must not be mixed.
 
-    data_summary: from `run_folder.summarize_data`.
+    settings: as `record_settings` gives them; data_summary: from `run_folder.summarize_data`.
     """
-    earlier, current = _read_record(output / SETTINGS), record_settings(settings)
+    earlier = _read_record(output / SETTINGS)
     changed = [
-        name for name in current if not _is_same_setting(name, earlier.get(name), current[name])
+        name for name in settings if not _is_same_setting(name, earlier.get(name), settings[name])
     ]
     if changed:
         options = ", ".join(f"{name_option(name)} {earlier.get(name)}" for name in changed)

@@ -101,7 +101,7 @@ def prepare_run(settings: TrainingSettings) -> PreparedRun:
         data_summary = summarize_data(train=photos.train, dev=photos.dev)
         last_checkpoint = None
         if (output / SETTINGS).is_file():
-            check_same_run(output, settings, data_summary)
+            check_same_run(output, record_settings(settings), data_summary)
             last_checkpoint = find_last_checkpoint(output, verbose=is_main_process)
     network = earlier or create_network(
         settings, (as_sentence(text) for item in photos.train for text in item.captions)

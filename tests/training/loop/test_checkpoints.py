@@ -113,17 +113,18 @@ def run(tmp_path, monkeypatch):
 
 def test_a_path_is_the_same_however_it_is_written(run, tmp_path, monkeypatch):
     absolute = settings_for(tmp_path / "photos", run, "--checkpoint", str(tmp_path / "captioner"))
-    check_same_run(run, absolute, {"train": 1})
-    check_same_run(run, settings_for("./photos/", "run", "--checkpoint", "captioner"), {"train": 1})
+    check_same_run(run, record_settings(absolute), {"train": 1})
+    relative = settings_for("./photos/", "run", "--checkpoint", "captioner")
+    check_same_run(run, record_settings(relative), {"train": 1})
     (run / SETTINGS).write_text(
         json.dumps(asdict(absolute) | {"data": "photos"})
     )  # of an older run
-    check_same_run(run, absolute, {"train": 1})
+    check_same_run(run, record_settings(absolute), {"train": 1})
     monkeypatch.chdir(run)
     shutil.move(run, tmp_path / "moved")
     moved = settings_for("../photos", "../moved", "--checkpoint", "../captioner")
     (tmp_path / "moved" / SETTINGS).write_text(json.dumps(record_settings(absolute)))
-    check_same_run(tmp_path / "moved", moved, {"train": 1})
+    check_same_run(tmp_path / "moved", record_settings(moved), {"train": 1})
 
 
 def test_another_run_is_refused(run, tmp_path):
@@ -132,9 +133,11 @@ def test_another_run_is_refused(run, tmp_path):
     other = settings_for("others", "run", *checkpoint, "--rate", "0.5")
     message = f"a run with --data {tmp_path / 'photos'}, --rate 0.0003; give the same"
     with pytest.raises(OptionError, match=message):
-        check_same_run(run, other, {"train": 1})
+        check_same_run(run, record_settings(other), {"train": 1})
     with pytest.raises(OptionError, match="a run on other photos or captions"):
-        check_same_run(run, settings_for("photos", "run", *checkpoint), {"train": 2})
+        check_same_run(
+            run, record_settings(settings_for("photos", "run", *checkpoint)), {"train": 2}
+        )
 
 
 @pytest.mark.parametrize("name", [SETTINGS, DATA])
@@ -143,7 +146,7 @@ def test_a_damaged_record_is_one_line(run, name, content):
     (run / name).write_bytes(content)
     settings = settings_for("photos", "run", "--checkpoint", "captioner")
     with pytest.raises(DataError, match=f"{name}: damaged, .* give another --output") as error:
-        check_same_run(run, settings, {"train": 1})
+        check_same_run(run, record_settings(settings), {"train": 1})
     assert "\n" not in str(error.value)
 
 
