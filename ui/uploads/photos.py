@@ -29,6 +29,7 @@ CAMERA = {
 }
 # A browser knows what is an image by its own list, which may lack some that we can open
 FILE_TYPES = ["image", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".tif", ".tiff", ".zip"]
+LARGE_PIXELS = 25_000_000  # more than most cameras make; 75 MB while it is decoded
 # For a photo that cannot be opened, which is not shown. In the browser at once: a visitor may have
 # chosen another one by the time that Python answers.
 CLEAR_SCRIPT = "() => null"
@@ -114,12 +115,12 @@ def read_upload(upload: Any) -> Image.Image | None:
             except ValueError as error:
                 raise ImageError(f"no base64 ({error})") from error
             check_size("image", len(content))
-            return _load_in_turn(content)
+            return _load(content)
         if not upload.path:
             raise ImageError("Give a file, or the address of one.")
         path = find_upload(upload.path)
         check_size("image", path.stat().st_size)
-        return _load_in_turn(path)
+        return _load(path)
     except ImageError as error:
         # the visitor knows the photo by its own name, not by that of our copy
         name = upload.orig_name or "This photo"
@@ -127,11 +128,26 @@ def read_upload(upload: Any) -> Image.Image | None:
         raise user_error(f"{name}: {problem}") from error
 
 
-def _load_in_turn(source: bytes | Path) -> Image.Image:
-    """As `load_image`, when it is the visitor's turn at the cores: a small file can be a gigabyte
-    while it is decoded. Raises gr.Error for a visitor who has left meanwhile."""
+def _load(source: bytes | Path) -> Image.Image:
+    """As `load_image`; a large photo when it is the visitor's turn at the cores, as a small file
+    can be a gigabyte while it is decoded. (Were the others to wait too, fewer would come together
+    in time to be captioned in one batch: half as many captions a second.)
+
+    Raises gr.Error for the visitor of a large photo who has left meanwhile.
+    """
+    if not _is_large(source):
+        return load_image(source)
     with work_for(Visitor()):
         return CORES.run(_load_if_wanted, source)
+
+
+def _is_large(source: bytes | Path) -> bool:
+    """Whether it has, or may have, more than `LARGE_PIXELS`."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return image.width * image.height > LARGE_PIXELS
+    except Exception:  # Pillow raises anything over a broken file: `load_image` says what is wrong
+        return True
 
 
 def _load_if_wanted(source: bytes | Path) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Visitors' photos are decoded in turn, two at once, and only for those who are still there."""
+"""Visitors' large photos are decoded in turn, two at once, for those who are still there."""
 
 import json
 import urllib.request
@@ -73,9 +73,10 @@ def ask(address, width):
     return urllib.request.urlopen(f"{address}gradio_api/call/width/{event}"), event
 
 
-def test_photos_are_decoded_two_at_once_for_those_who_are_there(page, monkeypatch):
+def test_large_photos_are_decoded_two_at_once_for_those_who_are_there(page, monkeypatch):
     decoding = Decoding()
     monkeypatch.setattr(photos, "load_image", decoding)
+    monkeypatch.setattr(photos, "LARGE_PIXELS", 40 * 50 - 1)
     asked = {width: ask(page[1], width) for width in (50, 51, 52, 53, 54)}
     wait_until(lambda: decoding.num_now == NUM_AT_ONCE)
     late = next(width for width in asked if width not in decoding.begun)
@@ -87,3 +88,12 @@ def test_photos_are_decoded_two_at_once_for_those_who_are_there(page, monkeypatc
         assert f"[{width}" in stream.read().decode()
     assert decoding.num_at_most == NUM_AT_ONCE and late not in decoding.begun
     assert decoding.addresses == {"127.0.0.1"}, "whose turn it is depends on it"
+
+
+def test_others_are_decoded_at_once(page, monkeypatch):
+    decoding = Decoding()
+    monkeypatch.setattr(photos, "load_image", decoding)
+    asked = [ask(page[1], width)[0] for width in (60, 61, 62, 63, 64)]
+    wait_until(lambda: decoding.num_now == len(asked) > NUM_AT_ONCE)
+    decoding.end.set()
+    assert [stream.read().decode().count("complete") for stream in asked] == [1] * 5
