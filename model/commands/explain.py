@@ -15,6 +15,7 @@ from model.explain.explanation import Explanation
 from model.explain.methods import DEFAULT_METHOD, METHODS, get_method
 from model.images import load_image
 from model.output.figures import SCALES, draw_contact_sheet, save_figure
+from model.output.overlays import DEFAULT_STYLE, STYLES
 from model.output.records import make_explanation_record
 from model.output_path import check_output_file
 
@@ -53,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "shared only the highest of all words",
     )
     add(
+        "--colours",
+        choices=list(STYLES),
+        default=DEFAULT_STYLE,
+        help=f"how a PNG shows the map over the photo (default: {DEFAULT_STYLE})",
+    )
+    add(
         "--output",
         required=True,
         metavar="FILE",
@@ -86,7 +93,7 @@ def run(settings: argparse.Namespace) -> int:
         "checkpoint": captioner.name,
     }
     if suffix == ".png":
-        description["scale"] = settings.scale
+        description |= {"scale": settings.scale, "colours": settings.colours}
         sheet = draw_contact_sheet(photo, explanation, maps, description)
         save_figure(sheet, output, description)
     elif suffix == ".npz":

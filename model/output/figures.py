@@ -1,14 +1,10 @@
-"""Pictures of the maps: a photo darkened where a word did not look, and a sheet of all words.
-
-Darkening reads on any photo, in grey print and for every kind of colour vision.
-"""
+"""Sheets of maps: a picture for each word of a sentence, and captioners side by side."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
@@ -17,30 +13,11 @@ from model.explain.explanation import Explanation, describe_alike_maps
 from model.explain.methods import METHODS
 from model.images import fit_photo
 from model.output.comparison import ComparedCaption, choose_words
+from model.output.overlays import DEFAULT_STYLE, draw_overlay
 from model.search.caption import CaptionWord
 
 SCALES = ("word", "shared")
-SHADE = (10, 12, 16)  # a soft black
-MAX_SHADE = 0.85  # how far a patch that was not looked at is darkened towards it
 SEPARATOR = "  |  "  # between the parts of the small print
-
-
-def draw_overlay(
-    photo: Image.Image, heatmap: NDArray[Any], peak: float | None = None
-) -> Image.Image:
-    """The photo, dark where the map is low.
-
-    heatmap: (rows, cols), >= 0, stretched over the whole photo in the photo's own aspect ratio.
-    peak: the value that leaves the photo untouched; the map's own largest if None. Give one
-        value to several maps to make them comparable.
-    """
-    peak = float(heatmap.max()) if peak is None else peak
-    # the square root keeps what got a quarter of the most attention half visible; without it a
-    # sharp peak hides all else.
-    brightness = np.sqrt(np.clip(heatmap / peak, 0, 1)) if peak > 0 else np.zeros_like(heatmap)
-    shade = Image.fromarray(np.rint(255 * MAX_SHADE * (1 - brightness)).astype(np.uint8))
-    mask = shade.resize(photo.size, Image.Resampling.BICUBIC)
-    return Image.composite(Image.new("RGB", photo.size, SHADE), photo, mask)
 
 
 def draw_contact_sheet(
@@ -53,15 +30,15 @@ def draw_contact_sheet(
     """The photo, one overlay a word with the word and its probability beneath, and the settings.
 
     maps: of the words, from `Explanation.heatmaps`.
-    settings: for the small print; needs `method`. `scale` "word" makes the brightest patch of
-        each map as bright as the photo, "shared" that of all maps.
+    settings: for the small print; needs `method`. `scale` "word" gives each map its own peak,
+        "shared" that of all maps; `colours` and `strength` as `draw_overlay` has them.
     cell_side: pixels of a cell's longer side.
     """
     photo = fit_photo(photo, cell_side)
     peak = max(float(m.max()) for m in maps) if settings.get("scale") == "shared" else None
     cells = [_Cell(photo, "photo")]
     for word, heatmap in zip(explanation.words, maps, strict=True):
-        cells.append(_draw_word_cell(photo, word, heatmap, peak))
+        cells.append(_draw_word_cell(photo, word, heatmap, peak, settings))
     small_print = describe_settings(settings, describe_alike_maps(maps))
     return _draw_sheet([_CellGroup("", cells)], min(5, len(cells)), small_print)
 
@@ -84,7 +61,7 @@ def draw_comparison_sheet(
         words, maps = caption.explanation.words, caption.maps
         cells = [
             _Cell(photo, "photo"),
-            *(_draw_word_cell(photo, words[i], maps[i]) for i in indices),
+            *(_draw_word_cell(photo, words[i], maps[i], None, settings) for i in indices),
         ]
         heading = f"{caption.name}: {caption.explanation.text}  ({caption.summary()})"
         rows.append(_CellGroup(heading, cells))
@@ -108,11 +85,17 @@ class _CellGroup(NamedTuple):
 
 
 def _draw_word_cell(
-    photo: Image.Image, word: CaptionWord, heatmap: NDArray[Any], peak: float | None = None
+    photo: Image.Image,
+    word: CaptionWord,
+    heatmap: NDArray[Any],
+    peak: float | None,
+    settings: Mapping[str, Any],
 ) -> _Cell:
     # a word that the user typed may be as good as impossible, but not impossible
     probability = f"{word.probability:.0%}" if word.probability >= 0.005 else "<1%"
-    return _Cell(draw_overlay(photo, heatmap, peak), f"{word.text}  {probability}")
+    style, strength = settings.get("colours", DEFAULT_STYLE), settings.get("strength", 1.0)
+    picture = draw_overlay(photo, heatmap, peak, style, strength)
+    return _Cell(picture, f"{word.text}  {probability}")
 
 
 def _draw_sheet(

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 from model.images import fit_photo
-from model.output.figures import SHADE, draw_overlay
+from model.output.overlays import SHADE, draw_overlay
 from ui.templates import get_macros
 from ui.uploads.photos import to_data_url
 
@@ -74,7 +74,7 @@ def draw_score_map(photo: Image.Image, scores: np.ndarray, caption: str) -> Mark
 def draw_share_map(photo: Image.Image, shares: np.ndarray, caption: str) -> Markup:
     """Shares (rows, cols) over the photo, the largest framed."""
     picture = _frame_largest(draw_overlay(photo, shares), shares)
-    alt = f"The photo, dark where the word did not look. {_describe_largest(shares)}"
+    alt = f"The photo in grey, glowing where the word looked. {_describe_largest(shares)}"
     return _HTML.map(to_data_url(picture), alt, caption)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from model.images import fit_photo
 from model.output.comparison import ComparedCaption, choose_words, explain_for_comparison
-from model.output.figures import draw_overlay
+from model.output.overlays import draw_overlay
 from ui.errors import user_error
 from ui.serving.captioners import Captioners
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler

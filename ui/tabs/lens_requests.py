@@ -15,6 +15,7 @@ from model.errors import OptionError
 from model.explain.methods import DEFAULT_METHOD, get_method
 from model.network.network import EncodedPhoto
 from model.output.figures import draw_contact_sheet, save_figure
+from model.output.overlays import DEFAULT_STYLE, get_style
 from model.output.records import make_explanation_record
 from ui.lens import make_failure_script
 from ui.lens.values import ExplainedValue, make_explained_value
@@ -89,7 +90,7 @@ def make_download(
 
     The address holds the file itself: nothing of a visitor's is left on the server.
 
-    values: as the lens sent them; "kind" is "png" or "json", "shared" puts all maps on one scale.
+    values: as the lens sent them; "kind" is "png" or "json", for the rest see `read_drawing`.
     """
     settings = MapSettings.parse(values)
     explanation = captioner.explain(
@@ -107,12 +108,27 @@ def make_download(
         record = make_explanation_record(explanation, maps, about)
         content, name = json.dumps(record, ensure_ascii=False).encode(), "captionlens.json"
     else:
-        about["scale"] = "shared" if values.get("shared") else "word"
+        about |= read_drawing(values)
         buffer = io.BytesIO()
         save_figure(draw_contact_sheet(photo, explanation, maps, about), buffer, about)
         content, name = buffer.getvalue(), "captionlens.png"
     encoded = base64.b64encode(content).decode()
     return {"name": name, "url": f"data:application/octet-stream;base64,{encoded}"}
+
+
+def read_drawing(values: dict[str, Any]) -> dict[str, Any]:
+    """How a lens draws its maps, as figures need it, so that what is saved is what is shown.
+
+    values: as the lens sent them: "shared" puts all maps on one scale, "colours" is a style,
+        "strength" a number from 0 to 1. Raises OptionError.
+    """
+    strength = values.get("strength", 1.0)
+    if type(strength) not in (int, float) or not 0 <= strength <= 1:
+        raise OptionError(f"strength must be a number from 0 to 1, not {strength!r}")
+    colours = str(values.get("colours") or DEFAULT_STYLE)
+    get_style(colours)
+    scale = "shared" if values.get("shared") else "word"
+    return {"scale": scale, "colours": colours, "strength": strength}
 
 
 def connect_lens(

@@ -74,7 +74,7 @@ def test_the_sheet_has_a_row_for_each():
     height = 19 + 50 + 24 + 10  # heading, picture, its text, gap
     rows = [pixels[10 + i * height + 19 :][:50, 120:220] for i in range(3)]
     assert (rows[0] == rows[1]).all() and (rows[1] != rows[2]).any()
-    assert rows[0].min() < 100 < rows[0].max()
+    assert rows[0].min() < 200 < rows[0].max()
 
 
 def test_the_tab_shows_both_columns_and_no_markup_of_a_name():

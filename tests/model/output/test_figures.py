@@ -1,4 +1,4 @@
-"""Overlays cover the whole photo, right way up; the sheet has a cell for each word."""
+"""The sheet has a cell for each word, and says how its maps were made."""
 
 import json
 
@@ -10,33 +10,11 @@ from model.output.figures import (
     SEPARATOR,
     describe_settings,
     draw_contact_sheet,
-    draw_overlay,
     save_figure,
     wrap_text,
 )
 from model.wording import ALIKE_MAPS
 from tests.support.tiny import draw_photo, tiny_captioner
-
-
-@pytest.mark.parametrize("size", [(120, 40), (40, 120), (64, 64), (300, 10)])
-def test_overlay_covers_the_photo_in_its_own_aspect_ratio(size):
-    photo = Image.new("RGB", size, "white")
-    heatmap = np.zeros((4, 6), np.float32)
-    heatmap[3, 5] = 0.01  # the last patch: bottom right
-    drawn = draw_overlay(photo, heatmap)
-    assert drawn.size == size
-    light = np.asarray(drawn.convert("L")).astype(int)
-    row, column = np.unravel_index(light.argmax(), light.shape)
-    assert row >= size[1] * 0.7 and column >= size[0] * 0.8
-    assert light.max() > 250 > 60 > light[0, 0]
-
-
-def test_overlay_peaks():
-    photo = Image.new("RGB", (8, 8), "white")
-    flat = np.full((2, 2), 0.1, np.float32)
-    assert np.asarray(draw_overlay(photo, flat)).min() == 255  # even attention hides nothing
-    assert np.asarray(draw_overlay(photo, flat, peak=0.4)).max() < 160  # half of a shared scale
-    assert np.asarray(draw_overlay(photo, np.zeros((2, 2), np.float32))).max() < 60
 
 
 def test_sheet_has_a_cell_a_word(tmp_path):
@@ -94,20 +72,23 @@ def test_small_print_tells_what_was_chosen_and_no_more(settings, doubt, wanted):
 
 
 def test_shared_scale(tmp_path):
-    """On a shared scale a faint map is darker than a strong one; on its own it is as bright."""
+    """On a shared scale a faint map glows less than a strong one; on its own as much."""
     captioner, photo = tiny_captioner(), Image.new("RGB", (100, 100), "white")
     explanation = captioner.explain(photo, "a bb")
     maps = [np.full((4, 4), 0.05, np.float32), np.full((4, 4), 0.2, np.float32)]
 
-    def brightness(scale):
-        about = {"method": "attention", "scale": scale}
+    def measure_cells(**settings):
+        about = {"method": "attention", **settings}
         sheet = draw_contact_sheet(photo, explanation, maps, about, cell_side=100)
         pixels = np.asarray(sheet.convert("L"))
         return [pixels[30:90, x : x + 80].mean() for x in (130, 240)]
 
-    faint, strong = brightness("shared")
+    faint, strong = measure_cells(scale="shared", colours="darken")
     assert faint < strong - 50
-    assert brightness("word") == [255, 255]
+    assert measure_cells(scale="word", colours="darken") == [255, 255]
+    glow = measure_cells(scale="word")
+    assert glow[0] == glow[1] < 250
+    assert measure_cells(scale="word", strength=0.5)[0] > glow[0]
 
 
 def test_text_is_wrapped_between_its_parts_and_cut_where_it_must_be():
