@@ -2,27 +2,46 @@
 
 It is one `gr.HTML` that only displays: its value comes from `ui.lens.values`, `lens.js` draws it.
 It triggers the events "explain" (a text, with a method, layer and head), "go_on" (a beginning that
-the model completes) and "save" (a figure, or the data).
+the model completes) and "save" (a figure, or the data). What a
+visitor shares (a picture, an animation) is made in the browser by `share.js`.
 """
 
+import json
 from pathlib import Path
 
 import gradio as gr
 
-from ui.lens.values import make_empty_value
+from model.output.overlays import CONTOUR, STYLES
+from ui.lens.values import EmptyValue, ExplainedValue
 
 FOLDER = Path(__file__).parent
+SCRIPTS = ("draw.js", "share.js", "lens.js")  # one after the other, as one script
 
 
-def create_lens(prompt: str, elem_id: str) -> gr.HTML:
-    """The component; it shows `prompt` until there is a caption."""
+def create_lens(value: EmptyValue | ExplainedValue, elem_id: str) -> gr.HTML:
+    """The component; a result that it opens with is played once."""
     return gr.HTML(
-        make_empty_value(prompt),
+        value,
         html_template=(FOLDER / "lens.html").read_text(),
-        js_on_load=(FOLDER / "lens.js").read_text(),
+        js_on_load=_make_script(),
         apply_default_css=False,
         elem_id=elem_id,
     )
+
+
+def _make_script() -> str:
+    """The lens's scripts, after the styles of maps that they share with Python's figures."""
+    styles = {
+        name: {
+            "label": style.label,
+            "photoColour": style.photo_colour,
+            "table": style.table.tolist(),
+            "contour": CONTOUR if style.has_contour else None,
+        }
+        for name, style in STYLES.items()
+    }
+    scripts = [(FOLDER / name).read_text() for name in SCRIPTS]
+    return "\n".join([f"const STYLES = {json.dumps(styles)};", *scripts])
 
 
 def make_failure_script(lens: gr.HTML) -> str:

@@ -11,57 +11,44 @@ const make = (tag, className, text) => {
   return made;
 };
 const percent = (p) => (p >= 0.005 ? `${Math.round(100 * p)}%` : "<1%");
-const SHADE = [10, 12, 16];
-// Inferno's corners: brighter means more in grey print and for every kind of colour vision.
-const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
+const PLAY_MILLISECONDS = 700; // a word
 
 let shown = {}; // what the lens shows, kept over values that say only what is new
-let maps = null; // Float32Array: words × rows × cols, each map's own peak at 1
-let selected = 0;
+let maps = null; // a Uint8Array a word: rows × cols, each map's own peak at 255
+let selected = 0; // the word that was chosen, which stays
+let own = new Set(); // the indices of the words that the visitor chose
+let earlier = []; // what was shown before each of the visitor's words
+let wanted = {}; // method, layer and head as the visitor chose them, kept for the next caption
+let player = null; // the timer while the words are played
 let refocus = false; // what had the keyboard's focus was replaced
 
 const captionText = () => shown.words?.map((word) => word.text).join(" ");
 const setting = (name) => field(name).value;
 
-function decodeMaps(encoded) {
-  const bytes = Uint8Array.from(atob(encoded.data), (c) => c.charCodeAt(0));
-  return Float32Array.from(bytes, (b) => b / 255);
-}
-
 function paint(canvas, word) {
-  const { rows, cols, peaks } = shown.maps;
-  const top = field("shared").checked ? peaks[word] / Math.max(...peaks, 1e-12) : 1;
-  const strength = setting("strength") / 100;
-  const small = document.createElement("canvas");
-  small.width = cols;
-  small.height = rows;
-  const pixels = new ImageData(cols, rows);
-  for (let i = 0; i < rows * cols; i++) {
-    // the square root keeps what got a quarter of the peak half visible
-    const light = Math.sqrt(maps[word * rows * cols + i] * top);
-    if (setting("colours") === "heat") {
-      const at = Math.min(light * (HEAT.length - 1), HEAT.length - 1.001), k = Math.floor(at);
-      const mixed = HEAT[k].map((c, j) => c + (at - k) * (HEAT[k + 1][j] - c));
-      pixels.data.set([...mixed, 255 * strength * (0.6 + 0.3 * light)], 4 * i);
-    } else {
-      pixels.data.set([...SHADE, 255 * strength * (1 - light)], 4 * i);
-    }
-  }
-  small.getContext("2d").putImageData(pixels, 0, 0);
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingQuality = "high";
-  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  const { peaks } = shown.maps;
+  const scale = field("shared").checked ? peaks[word] / Math.max(...peaks, 1e-12) : 1;
+  const style = setting("colours"), strength = setting("strength") / 100;
+  drawMap(canvas, maps[word], shown.maps, { style, strength, scale });
 }
 
+// Choosing a word keeps it; pointing at one only shows it.
 function choose(index) {
   selected = index;
-  const word = shown.words[index];
   lens.querySelectorAll(".word").forEach((button, i) => {
     button.setAttribute("aria-pressed", i === index);
     button.tabIndex = i === index ? 0 : -1;
   });
-  if (shown.state !== "done") return;
+  showWord(index);
+}
+
+function showWord(index) {
+  const word = shown.words[index];
+  lens.querySelectorAll(".word").forEach((button, i) => button.classList.toggle("seen", i === index));
+  const frames = find(".strip").children;
+  [...frames].forEach((frame, i) => frame.setAttribute("aria-pressed", i === index));
+  const strip = find(".strip"), frame = frames[index]; // not scrollIntoView, which moves the page too
+  strip.scrollLeft = frame.offsetLeft - strip.offsetLeft - (strip.clientWidth - frame.clientWidth) / 2;
   paint(find(".stage canvas"), index);
   find("h3").textContent = `“${word.text}” ${percent(word.probability)}`;
   find(".fact").textContent = word.fact;
@@ -75,6 +62,9 @@ function choose(index) {
       button.title = "Continue the caption from this word";
       button.onclick = () => {
         const before = shown.words.slice(0, index).map((w) => w.text);
+        earlier.push({ shown, own, isAsked: true });
+        own = new Set([...own].filter((i) => i < index).concat(index));
+        if (lens.getBoundingClientRect().top < 0) lens.scrollIntoView();
         ask("go_on", { prefix: [...before, other.text].join(" ") });
       };
       row.append(button);
@@ -91,15 +81,20 @@ function showWords() {
   const list = find(".words");
   const before = [...list.children].map((item) => item.textContent);
   list.replaceChildren(...shown.words.map((word, i) => {
-    const item = make("li"), button = make("button", "word", word.text);
+    const item = make("li"), button = make("button", "word");
+    button.append(make("bdi", "", word.text));
     button.type = "button";
+    button.classList.toggle("own", own.has(i));
     button.style.setProperty("--p", `${100 * word.probability}%`);
-    button.setAttribute("aria-label", `${word.text}, ${percent(word.probability)}`);
+    const whose = own.has(i) ? ", your word" : "";
+    button.setAttribute("aria-label", `${word.text}, ${percent(word.probability)}${whose}`);
     if (shown.state === "writing" && i < before.length && before[i] !== word.text) {
       button.classList.add("revised"); // another hypothesis leads now
     }
     if (shown.state === "done") {
-      button.onmouseenter = button.onfocus = button.onclick = () => choose(i);
+      button.onmouseenter = () => { stopPlaying(); showWord(i); };
+      button.onmouseleave = () => showWord(selected);
+      button.onfocus = button.onclick = () => { stopPlaying(); choose(i); };
       button.onkeydown = (event) => {
         const last = shown.words.length - 1;
         const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: last }[event.key];
@@ -113,19 +108,61 @@ function showWords() {
   }));
 }
 
-function showSheet() {
-  find(".sheet").replaceChildren(...shown.words.map((word, i) => {
-    const figure = make("figure"), photo = make("div", "photo");
+// The words stand above for the keyboard and for readers: this is for pointers.
+function showStrip() {
+  find(".strip").replaceChildren(...shown.words.map((word, i) => {
+    const frame = make("button", "frame"), photo = make("div", "photo");
     const image = make("img"), canvas = make("canvas");
+    frame.type = "button";
+    frame.tabIndex = -1;
+    frame.setAttribute("aria-label", `Map of “${word.text}”`);
     image.src = shown.photo;
-    image.alt = `Map of “${word.text}”`;
+    image.alt = "";
     canvas.width = canvas.height = 96;
     canvas.setAttribute("aria-hidden", true);
     photo.append(image, canvas);
-    figure.append(photo, make("figcaption", "", `${word.text} ${percent(word.probability)}`));
+    frame.append(photo, make("bdi", "", word.text));
+    frame.onclick = () => { stopPlaying(); choose(i); };
     paint(canvas, i);
-    return figure;
+    return frame;
   }));
+}
+
+// The other way round: the words that looked at a place of the photo are tinted.
+function tintWords(event) {
+  if (shown.state !== "done") return;
+  const box = find(".stage .photo").getBoundingClientRect();
+  const { rows, cols } = shown.maps;
+  const row = Math.min(rows - 1, Math.floor(rows * (event.clientY - box.top) / box.height));
+  const col = Math.min(cols - 1, Math.floor(cols * (event.clientX - box.left) / box.width));
+  lens.querySelectorAll(".word").forEach((button, i) => {
+    button.style.setProperty("--looked", maps[i][Math.max(0, row) * cols + Math.max(0, col)] / 255);
+  });
+}
+
+function clearTint() {
+  lens.querySelectorAll(".word").forEach((button) => button.style.removeProperty("--looked"));
+}
+
+function stopPlaying() {
+  if (player) clearInterval(player);
+  player = null;
+  field("play").textContent = "Play";
+  field("play").setAttribute("aria-pressed", false);
+}
+
+function play() {
+  let word = 0;
+  const goOn = () => {
+    if (word === shown.words.length) {
+      stopPlaying();
+      showWord(selected);
+    } else showWord(word++);
+  };
+  player = setInterval(goOn, PLAY_MILLISECONDS);
+  field("play").textContent = "Stop";
+  field("play").setAttribute("aria-pressed", true);
+  goOn();
 }
 
 function showCaptions() {
@@ -157,6 +194,8 @@ function showSettings() {
   fill("layer", counted(layers), layer ?? "");
   fill("head", counted(heads), head ?? "");
   field("layer").disabled = field("head").disabled = !layers;
+  const { photoColour } = STYLES[setting("colours")];
+  lens.style.setProperty("--photo-colour", photoColour);
   find(".method-text").textContent = methods[method];
 }
 
@@ -185,6 +224,7 @@ function show() {
   if (!value.state) return;
   const wasDone = shown.state === "done";
   const before = captionText();
+  stopPlaying();
   refocus ||= !!document.activeElement.closest(".words, .captions, .alternatives")
     && lens.contains(document.activeElement);
   shown = value.state === "empty" ? value : { captions: [], hint: "", ...keep(value), ...value };
@@ -194,25 +234,44 @@ function show() {
     find(".prompt").textContent = value.prompt;
     find(".words").replaceChildren();
     find(".announcement").textContent = "";
+    earlier = [];
+    own = new Set();
     return;
   }
-  if (shown.photo) find(".stage img").src = shown.photo;
+  if (value.photo) { // another photo, or the same once more
+    find(".stage img").src = shown.photo;
+    if (!earlier.at(-1)?.isAsked) {
+      earlier = [];
+      own = new Set();
+    } else delete earlier.at(-1).isAsked;
+  }
   showWords();
   if (shown.state === "writing") {
-    find(".stage canvas").getContext("2d").clearRect(0, 0, 256, 256);
+    find(".stage canvas").getContext("2d").clearRect(0, 0, 512, 512);
     find(".hint").textContent = "";
     find(".captions").replaceChildren();
+    find(".announcement").textContent = shown.words.length ? "Writing …" : "Reading the photo …";
     return;
   }
+  showDone(wasDone ? before : null);
+  const { method, layer, head } = shown.settings;
+  const isAsWanted = method === (wanted.method ?? method)
+    && layer === (wanted.layer ?? null) && head === (wanted.head ?? null);
+  if (wanted.method && !isAsWanted && wanted.model === shown.model) ask("explain", wanted);
+}
+
+// `before` is the caption that was shown whole before, if there was one.
+function showDone(before) {
   maps = decodeMaps(shown.maps);
   find(".hint").textContent = shown.hint;
   find(".doubt").textContent = shown.doubt;
   find(".summary").textContent = shown.summary;
   showSettings();
   showCaptions();
-  showSheet();
+  showStrip();
+  field("undo").hidden = !earlier.length;
   const text = captionText();
-  choose(text === before && wasDone ? selected : shown.first_word);
+  choose(text === before ? selected : shown.first_word);
   if (refocus && !lens.contains(document.activeElement)) {
     find(".words").children[selected].firstChild.focus();
   }
@@ -226,21 +285,56 @@ function keep(value) {
   return { photo: shown.photo, captions: shown.captions, hint: shown.hint };
 }
 
+fill("colours", Object.entries(STYLES).map(([name, style]) => [name, style.label]), Object.keys(STYLES)[0]);
 for (const name of ["method", "layer", "head"]) {
   field(name).onchange = () => {
     if (name === "method") field("layer").value = field("head").value = "";
+    const { model, method, layer, head } = mapSettings();
+    wanted = { model, method, layer, head };
     ask("explain", {});
   };
 }
 for (const name of ["colours", "strength", "shared"]) {
   field(name).oninput = () => {
+    if (shown.state !== "done") return;
+    showSettings();
+    showStrip();
     choose(selected);
-    if (maps) lens.querySelectorAll(".sheet canvas").forEach(paint);
   };
 }
 for (const kind of ["png", "json"]) {
-  field(kind).onclick = () => trigger("save", { ...mapSettings(), kind, shared: field("shared").checked });
+  field(kind).onclick = () => {
+    const drawing = { shared: field("shared").checked, colours: setting("colours"), strength: setting("strength") / 100 };
+    trigger("save", { ...mapSettings(), ...drawing, kind });
+  };
 }
+const makeFrame = (word) =>
+  drawFrame(find(".stage img"), shown.words.map((w) => w.text), word, paint, setting("colours"));
+field("picture").onclick = async () => download(await encode(makeFrame(selected), "image/png"), "captionlens-picture.png");
+field("animation").onclick = async () => {
+  const animation = await makeAnimation(shown.words.map((_, word) => makeFrame(word)));
+  if (animation) download(animation, "captionlens.webp");
+  else find(".announcement").textContent = field("animation").textContent = "This browser makes no WebP";
+};
+field("play").onclick = () => {
+  if (!player) return play();
+  stopPlaying();
+  showWord(selected);
+};
+field("undo").onclick = () => {
+  if (lens.classList.contains("busy")) return;
+  const before = earlier.pop();
+  stopPlaying();
+  ({ shown, own } = before);
+  showWords();
+  showDone(null);
+};
+find(".stage .photo").onpointermove = tintWords;
+find(".stage .photo").onpointerdown = tintWords;
+find(".stage .photo").onpointerleave = clearTint;
+find(".stage img").onload = ({ target }) => {
+  lens.style.setProperty("--ratio", target.naturalWidth / target.naturalHeight);
+};
 field("copy").onclick = async () => {
   let message = "Copied";
   try {
@@ -255,6 +349,7 @@ field("copy").onclick = async () => {
 element.addEventListener("lens:failed", () => {
   busy(false);
   find(".announcement").textContent = "That did not work.";
+  if (earlier.at(-1)?.isAsked) ({ own } = earlier.pop());
   if (shown.state === "writing") {
     props.value = { state: "empty", prompt: "That did not work." };
     show();
@@ -262,3 +357,5 @@ element.addEventListener("lens:failed", () => {
 });
 watch("value", show);
 show();
+// The result that the page opens with shows what there is to see.
+if (shown.state === "done" && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();

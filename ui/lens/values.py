@@ -90,6 +90,7 @@ class ExplainedValue(_Explained, total=False):
     Without `captions` and `hint` the lens keeps those that it has.
     """
 
+    photo: str  # a data URL, where the page opens with this value
     captions: list[RankedCaption]  # of the photo, best first
     hint: str
 

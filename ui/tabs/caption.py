@@ -1,6 +1,7 @@
 """The tab "Caption": a photo in, its caption word by word, and where each word looked."""
 
 import html
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from PIL import Image
 from model import Captioner
 from model.checkpoint.hub import SHIPPED_NAME
 from model.errors import CaptionLensError, OptionError
+from model.images import load_image
 from model.search.generation import check_prefix_length
 from model.wording import NOTHING_TO_SAY
 from ui.errors import log_trace
@@ -29,11 +31,21 @@ from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
 from ui.tabs.inputs import create_beams_slider
 from ui.tabs.lens_requests import connect_lens, explain_for_lens
-from ui.uploads.photos import CLEAR_SCRIPT, create_examples, create_photo_input, require_photo
+from ui.uploads.photos import (
+    CLEAR_SCRIPT,
+    EXAMPLES_FOLDER,
+    create_examples,
+    create_photo_input,
+    fit_for_display,
+    require_photo,
+    to_data_url,
+)
 
 PROMPT = (
     "Drop a photo, or choose an example. The caption appears here, with where each word looked."
 )
+OPENING_PHOTO = EXAMPLES_FOLDER / "photographer.jpg"
+OPENING_RESULT = EXAMPLES_FOLDER / "opening.json"  # of `python -m tools.make_opening`
 SHIPPED_NOTE = (
     "The shipped model learned from 7,492 photos: people and dogs outdoors (Flickr8k) and everyday "
     "things (COCO). What it has not seen it calls by what is nearest."
@@ -113,10 +125,18 @@ def build(captioners: Captioners, model: gr.Dropdown) -> CaptionTab:
     return tab
 
 
+def read_opening_value() -> ExplainedValue:
+    """What the page opens with: the shipped captioner's result for an example, computed before."""
+    value: ExplainedValue = json.loads(OPENING_RESULT.read_text(encoding="utf-8"))
+    value["photo"] = to_data_url(fit_for_display(load_image(OPENING_PHOTO)))
+    return value
+
+
 def _lay_out(captioners: Captioners) -> CaptionTab:
+    is_shipped = captioners.names[0] == SHIPPED_NAME
     with gr.Row(elem_classes="photo-and-lens"):
-        with gr.Column(scale=2, min_width=280):
-            photo = create_photo_input()
+        with gr.Column(scale=1, min_width=240):
+            photo = create_photo_input(value=OPENING_PHOTO if is_shipped else None)
             button = gr.Button("Caption", variant="primary")
             example = create_examples(photo)
             with gr.Accordion("Options", open=False):
@@ -135,9 +155,10 @@ def _lay_out(captioners: Captioners) -> CaptionTab:
                 prefix = gr.Textbox(
                     label="Begin with", placeholder="A man in", max_lines=1, max_length=200
                 )
-            shipped_note = gr.Markdown(SHIPPED_NOTE, visible=captioners.names[0] == SHIPPED_NAME)
-        with gr.Column(scale=3, min_width=320):
-            lens = create_lens(PROMPT, "caption-lens")
+            shipped_note = gr.Markdown(SHIPPED_NOTE, visible=is_shipped)
+        with gr.Column(scale=4, min_width=320):
+            value = read_opening_value() if is_shipped else make_empty_value(PROMPT)
+            lens = create_lens(value, "caption-lens")
     return CaptionTab(
         photo,
         button,

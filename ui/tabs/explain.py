@@ -37,7 +37,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> ExplainTab:
 
 def _lay_out() -> ExplainTab:
     with gr.Row(elem_classes="photo-and-lens"):
-        with gr.Column(scale=2, min_width=280):
+        with gr.Column(scale=1, min_width=240):
             photo = create_photo_input()
             sentence = gr.Textbox(
                 label="Your sentence",
@@ -46,8 +46,8 @@ def _lay_out() -> ExplainTab:
                 elem_id="explain-sentence",
             )
             button = gr.Button("Explain", variant="primary")
-        with gr.Column(scale=3, min_width=320):
-            lens = create_lens(PROMPT, "explain-lens")
+        with gr.Column(scale=4, min_width=320):
+            lens = create_lens(make_empty_value(PROMPT), "explain-lens")
     return ExplainTab(photo, sentence, button, lens)
 
 

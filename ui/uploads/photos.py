@@ -20,7 +20,8 @@ from ui.serving.executor import CORES
 from ui.uploads.files import Upload, find_upload, read_uploads
 from ui.uploads.limits import check_size
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "assets" / "examples").glob("*.jpg"))
+EXAMPLES_FOLDER = Path(__file__).parents[2] / "assets" / "examples"
+EXAMPLES = sorted(EXAMPLES_FOLDER.glob("*.jpg"))
 # A phone's rear camera first; other devices have what they have. The size is gradio's own.
 CAMERA = {
     "facingMode": {"ideal": "environment"},
@@ -36,16 +37,17 @@ CLEAR_SCRIPT = "() => null"
 DISPLAY_SIDE = 768  # pixels of the longer side of a photo on the page
 
 
-def create_photo_input(label: str = "Photo") -> gr.Image:
+def create_photo_input(label: str = "Photo", value: Path | None = None) -> gr.Image:
     """Upload, paste or camera. A photo that cannot be opened is one clear line.
 
     The camera is not mirrored: gradio would keep the mirror image that it shows.
     """
     photo = gr.Image(
+        value,
         label=label,
         sources=["upload", "clipboard", "webcam"],
         webcam_options=gr.WebcamOptions(mirror=False, constraints={"video": CAMERA}),
-        height=300,
+        height=240,
     )
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
     set_preprocess(photo, read_upload)
