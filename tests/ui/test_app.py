@@ -165,6 +165,7 @@ def test_method_layer_head_and_several_captions(page, checkpoint, tmp_path):
     wait_for_caption(page)
     page.locator(WORDS).last.click()
     page.mouse.move(2, 2)
+    page.get_by_text("Map settings").first.click()
     maps = [overlay(page)]
     for name, value in (("layer", "1"), ("head", "0"), ("method", "occlusion")):
         page.select_option(f"#caption-lens [name={name}]", value)

@@ -1,0 +1,155 @@
+"""The lens in a browser: what pointing, choosing, playing and saving do with a finished caption."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from tests.support.paths import ROOT
+from tools.serving import serve_app
+
+pytestmark = pytest.mark.browser
+
+LENS = "#caption-lens .lens"
+WORDS = "#caption-lens .word"
+DONE = f"{LENS}[data-state=done]:not(.busy)"
+OPENING = json.loads((ROOT / "assets/examples/opening.json").read_text(encoding="utf-8"))
+SENTENCE = [word["text"] for word in OPENING["words"]]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The app with the shipped captioner."""
+    with serve_app(tmp_path_factory.mktemp("lens")) as app:
+        yield app.address
+        assert "Traceback" not in app.log.read_text()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page as it opens, for somebody who wants no motion."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page.set_default_timeout(60_000)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector(DONE)
+    yield page
+    assert not errors
+    page.close()
+
+
+def read_words(page):
+    return [word.inner_text().strip() for word in page.query_selector_all(WORDS)]
+
+
+def read_heading(page):
+    return page.inner_text("#caption-lens h3")
+
+
+def test_it_opens_on_a_finished_result_with_a_large_map(page):
+    assert read_words(page) == SENTENCE
+    assert read_heading(page).startswith(f"“{SENTENCE[OPENING['first_word']]}”")
+    box = page.locator(f"{LENS} .stage .photo").bounding_box()
+    assert box["height"] >= 0.45 * 800 and box["y"] + box["height"] <= 800
+    assert page.locator(f"{LENS} .look").get_attribute("open") is None
+    assert not page.locator(f"{LENS} [name=play]").is_visible()
+    page.get_by_role("button", name="Caption", exact=True).click()  # its photo is there too
+    page.wait_for_selector(f"{LENS}[data-state=writing]")
+    page.wait_for_selector(DONE)
+    assert read_words(page) == SENTENCE, "run `python -m tools.make_opening`"
+
+
+def test_it_plays_once_where_motion_is_wanted(browser, address):
+    page = browser.new_page(reduced_motion="no-preference")
+    page.goto(address)
+    page.wait_for_selector(f"{LENS} [name=play][aria-pressed=true]")
+    page.wait_for_selector(f"{LENS} [name=play][aria-pressed=false]")
+    assert page.inner_text(f"{LENS} [name=play]") == "Play"
+    page.close()
+
+
+def test_pointing_shows_and_a_click_keeps(page):
+    words = page.locator(WORDS)
+    words.nth(1).click()
+    words.nth(4).hover()
+    assert read_heading(page).startswith(f"“{SENTENCE[4]}”")
+    assert words.nth(1).get_attribute("aria-pressed") == "true"
+    page.locator("#caption-lens .alternatives").hover()
+    assert read_heading(page).startswith(f"“{SENTENCE[1]}”")
+    page.locator(f"{LENS} .frame").nth(5).click()
+    assert words.nth(5).get_attribute("aria-pressed") == "true"
+    assert read_heading(page).startswith(f"“{SENTENCE[5]}”")
+
+
+def test_a_place_in_the_photo_tints_the_words_that_looked_there(page):
+    page.locator(f"{LENS} .stage .photo").hover()
+    values = page.eval_on_selector_all(
+        WORDS, "words => words.map(word => Number(word.style.getPropertyValue('--looked')))"
+    )
+    assert max(values) > 0 and len(set(values)) > 1
+    page.mouse.move(2, 2)
+    assert page.eval_on_selector_all(
+        WORDS, "words => words.every(word => !word.style.getPropertyValue('--looked'))"
+    )
+
+
+def test_a_word_of_the_visitors_is_marked_and_can_be_undone(page):
+    page.locator(WORDS).nth(2).click()
+    page.locator("#caption-lens .alternatives button").first.click()
+    page.wait_for_selector(f"{WORDS}.own")
+    page.wait_for_selector(DONE)
+    assert page.locator(f"{WORDS}.own").count() == 1
+    assert page.locator(WORDS).nth(2).get_attribute("aria-label").endswith(", your word")
+    assert read_words(page) != SENTENCE
+    page.click(f"{LENS} [name=undo]")
+    assert read_words(page) == SENTENCE
+    assert not page.locator(f"{WORDS}.own").count()
+    assert not page.locator(f"{LENS} [name=undo]").is_visible()
+
+
+def test_method_stays_for_the_next_photo(page):
+    page.get_by_text("Map settings").first.click()
+    page.select_option("#caption-lens [name=method]", "attention")
+    page.wait_for_selector(DONE)
+    page.get_by_role("button", name="cat").first.click()
+    page.wait_for_function(
+        "text => document.querySelector('#caption-lens .announcement').textContent.includes(text)",
+        arg="cat",
+    )
+    page.wait_for_selector(DONE)
+    page.wait_for_function(
+        "document.querySelector('#caption-lens [name=method]').value === 'attention'"
+    )
+
+
+def save(page, name, path):
+    with page.expect_download() as download:
+        page.click(f"{LENS} [name={name}]")
+    download.value.save_as(path)
+    return Image.open(path)
+
+
+def test_a_picture_and_an_animation_are_made_in_the_browser(page, tmp_path):
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    picture = save(page, "picture", tmp_path / "picture.png")
+    assert max(picture.size) >= 720
+    animation = save(page, "animation", tmp_path / "animation.webp")
+    assert animation.n_frames == len(SENTENCE)
+    frames = []
+    for index in range(animation.n_frames):
+        animation.seek(index)
+        frames.append(animation.convert("RGB").tobytes())
+    assert len(set(frames)) == len(frames), "another word lights up in each"
+    assert animation.info["duration"] == 700 and animation.info["loop"] == 0
+    assert all(url.startswith(("blob:", "data:")) for url in requests), "nobody is asked"
+
+
+def test_a_saved_figure_is_drawn_as_the_page_draws(page, tmp_path):
+    page.get_by_text("Map settings").first.click()
+    glow = save(page, "png", tmp_path / "glow.png")
+    page.select_option("#caption-lens [name=colours]", "darken")
+    darken = save(page, "png", tmp_path / "darken.png")
+    assert json.loads(darken.text["captionlens"])["colours"] == "darken"
+    assert glow.size == darken.size and glow.tobytes() != darken.tobytes()
