@@ -27,7 +27,7 @@ from starlette.routing import Route  # noqa: E402
 from model import CheckpointError  # noqa: E402
 from model.error_reporting import print_error  # noqa: E402
 from ui.gradio_internals import MCP_ROUTES, get_request_errors  # noqa: E402
-from ui.page import CSS, build, create_theme  # noqa: E402
+from ui.page import CSS, SCRIPT, build, create_theme  # noqa: E402
 from ui.serving.captioners import Captioners  # noqa: E402
 from ui.serving.gate import Gate  # noqa: E402
 from ui.serving.housekeeping import make_lifespan  # noqa: E402
@@ -59,6 +59,7 @@ if __name__ == "__main__":
     demo.launch(
         theme=create_theme(),
         css=CSS,
+        js=SCRIPT,
         max_file_size="100mb",  # a zip of photos may be that large; each photo in it may not
         state_session_capacity=500,  # visitors whose lesson or table is kept, half a megabyte each
         run_history=False,

@@ -1,10 +1,11 @@
 """`python -m tools.screenshots`: take the pictures of the page that the README shows.
 
-The shipped captioner, photos of `assets/examples`, every tab at two widths, into
+The shipped captioner, photos of `assets/examples`, every tab at two widths, in light and dark, into
 `assets/screenshots/`.
 """
 
 import tempfile
+from itertools import product
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -13,12 +14,12 @@ from tools.browser import CHROMIUM, FLAGS
 from tools.serving import ROOT, serve_app
 
 FOLDER = ROOT / "assets" / "screenshots"
-PHOTO = ROOT / "assets" / "examples" / "photographer.jpg"
-WIDTHS = {"desktop": (1180, 820), "phone": (390, 844)}
+WIDTHS = {"desktop": (1280, 860), "phone": (390, 844)}
+THEMES = {"": "", "-dark": "?__theme=dark"}
 
 
 def caption(page: Page) -> None:
-    page.locator("input[type=file]").first.set_input_files(PHOTO)
+    """The page as it opens, with the photographer."""
     page.wait_for_selector("#caption-lens .lens[data-state=done]")
 
 
@@ -51,17 +52,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary, serve_app(Path(temporary)) as app:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            for size, (width, height) in WIDTHS.items():
+            for (size, (width, height)), (theme, query) in product(WIDTHS.items(), THEMES.items()):
                 for tab in (caption, explain, many, lesson):
                     # the tabs are chosen at full width: on a phone some wait behind a button
-                    page = browser.new_page(viewport={"width": 1180, "height": height})
+                    page = browser.new_page(
+                        viewport={"width": 1280, "height": height}, reduced_motion="reduce"
+                    )
                     page.set_default_timeout(120_000)
-                    page.goto(app.address)
+                    page.goto(f"{app.address}/{query}")
                     page.wait_for_selector("input[type=file]", state="attached")
                     tab(page)
                     page.set_viewport_size({"width": width, "height": height})
                     page.wait_for_timeout(1000)
-                    path = FOLDER / f"{tab.__name__}-{size}.jpg"
+                    path = FOLDER / f"{tab.__name__}-{size}{theme}.jpg"
                     page.screenshot(path=path, full_page=True, type="jpeg", quality=80)
                     print(path.relative_to(ROOT))
                     page.close()

@@ -15,6 +15,7 @@ from ui.tabs import caption, compare, explain, many
 from ui.uploads.addresses import download_file
 
 CSS = "\n".join(path.read_text() for path in sorted(Path(__file__).parent.rglob("*.css")))
+SCRIPT = (Path(__file__).parent / "page.js").read_text()
 TITLE = "# CaptionLens\nA caption, and where each word looked."
 # A tab without a photo takes that of the Caption tab along.
 TAKE_PHOTO_SCRIPT = "(own, captioned) => own ?? captioned"
@@ -53,7 +54,7 @@ def create_theme() -> gr.Theme:
 
 
 def build(captioners: Captioners) -> gr.Blocks:
-    """The page, yet to be launched with `create_theme()` and `CSS`."""
+    """The page, yet to be launched with `create_theme()`, `CSS` and `SCRIPT`."""
     gradio_internals.install(download_file, FairShares())
     with Page(title="CaptionLens") as page:
         model = _add_header(captioners)
