@@ -138,7 +138,7 @@ def test_keyboard_alone(page, tmp_path):
         f"before => {ANNOUNCEMENT}.startsWith('Caption') && {ANNOUNCEMENT} !== before",
         arg=before,
     )
-    assert page.evaluate("document.activeElement.className") == "word", "the focus is not lost"
+    assert page.evaluate("document.activeElement.matches('.word')"), "the focus is not lost"
 
 
 def test_a_runner_up_is_continued_from(page, checkpoint, tmp_path):
@@ -340,6 +340,7 @@ def test_visitors_do_not_see_each_other(browser, page, address, checkpoint, tmp_
     for visitor, photo in zip(visitors, photos, strict=True):
         assert " ".join(wait_for_caption(visitor)) == captioner.caption(photo).text
     for visitor in visitors:
+        visitor.get_by_text("Map settings").first.click()
         visitor.select_option("#caption-lens [name=layer]", "1")
     for visitor, width in zip(visitors, (768, 427), strict=True):
         visitor.wait_for_selector(DONE)

@@ -21,7 +21,11 @@ from ui.uploads.files import Upload, find_upload, read_uploads
 from ui.uploads.limits import check_size
 
 EXAMPLES_FOLDER = Path(__file__).parents[2] / "assets" / "examples"
-EXAMPLES = sorted(EXAMPLES_FOLDER.glob("*.jpg"))
+# Photos that the shipped captioner captions rightly, and a failure that is labelled so
+FAILURE = "rocket"
+EXAMPLES = [
+    EXAMPLES_FOLDER / f"{name}.jpg" for name in ("photographer", "cat", "scissors", FAILURE)
+]
 # A phone's rear camera first; other devices have what they have. The size is gradio's own.
 CAMERA = {
     "facingMode": {"ideal": "environment"},
@@ -78,12 +82,14 @@ def create_examples(photo: gr.Image) -> Dependency:
     names for those who cannot see them.
     """
     buttons = "".join(
-        f'<button type="button" aria-label="{html.escape(path.stem)}">'
+        f'<button type="button" aria-label="{html.escape(_describe_example(path))}">'
         f'<img alt="" src="{to_data_url(ImageOps.fit(load_image(path), (96, 96)))}"></button>'
         for path in EXAMPLES
     )
+    note = f"The {FAILURE} it gets wrong: it has learned nothing like it."
     row = gr.HTML(
-        html_template=f'<p>Or choose an example</p><div class="examples">{buttons}</div>',
+        html_template=f'<p>Or choose an example</p><div class="examples">{buttons}</div>'
+        f"<p>{note}</p>",
         js_on_load="""element.querySelectorAll("button").forEach((button, index) => {
           button.onclick = () => trigger("pick", { index });
         });""",
@@ -97,6 +103,10 @@ def create_examples(photo: gr.Image) -> Dependency:
             raise user_error("Choose one of the examples.") from error  # from no page of ours
 
     return row.pick(find_example, None, [photo], show_progress="hidden", api_visibility="private")
+
+
+def _describe_example(path: Path) -> str:
+    return f"{path.stem}, which it gets wrong" if path.stem == FAILURE else path.stem
 
 
 def require_photo(photo: Image.Image | None) -> Image.Image:
