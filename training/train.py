@@ -8,7 +8,7 @@ import sys
 
 from model.error_reporting import report_errors
 from training.loop.callbacks import describe_best
-from training.loop.checkpoints import read_run_state
+from training.loop.checkpoints import check_encoder_order, read_run_state
 from training.loop.preparation import PreparedRun, prepare_run
 from training.loop.run_folder import BEST
 from training.settings import TrainingSettings, parse_settings
@@ -32,14 +32,20 @@ def resume_run(run: PreparedRun, patience: int) -> tuple[bool, list[dict]]:
 
     Returns:
         Whether the run has ended already, and its log history.
+
+    Raises OptionError for a run of an earlier version that this one cannot go on with.
     """
     if not run.last_checkpoint:
         return False, []
-    run.trainer.average.load(run.last_checkpoint, run.trainer.model.network)
+    network = run.trainer.model.network
+    run.trainer.average.load(run.last_checkpoint, network)
     state = read_run_state(run.last_checkpoint)
+    stopped_early = state.evaluations_without_gain >= patience
+    ended = stopped_early or state.is_finished
+    if not ended:
+        check_encoder_order(run.last_checkpoint, network)
     if state.best_score is not None:
         run.trainer.best_score = state.best_score
-    stopped_early = state.evaluations_without_gain >= patience
     if run.trainer.is_world_process_zero():
         status = "resuming from"
         if stopped_early:
@@ -47,7 +53,7 @@ def resume_run(run: PreparedRun, patience: int) -> tuple[bool, list[dict]]:
         elif state.is_finished:
             status = "finished at"
         print(f"{status} {run.last_checkpoint}")
-    return stopped_early or state.is_finished, state.history
+    return ended, state.history
 
 
 def run_training(run: PreparedRun) -> list[dict]:

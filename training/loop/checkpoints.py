@@ -16,12 +16,15 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from model.errors import DataError, OptionError
+from model.network.network import Network
+from model.network.vit import ViT
 from training.loop.run_folder import AVERAGE, BEST, DATA, SETTINGS, write_json
 from training.settings import TrainingSettings, name_option
 
 WEIGHTS = "model.safetensors"
 STATE = "trainer_state.json"  # which the Trainer writes last
 REQUIRED_FILES = (WEIGHTS, AVERAGE, "optimizer.pt", "scheduler.pt", STATE)
+EARLIER_ENCODER = "captioner.encoder.backbone."  # of tensors, before the ViT was our own
 CHECKSUMS = "checksums.json"  # of the weights: safetensors has none, torch's files are zips
 PATH_SETTINGS = ("checkpoint", "encoder", "output", "cache")  # those that may be paths, and data
 
@@ -124,6 +127,22 @@ def _resolve(paths: object) -> object:
     if isinstance(paths, list):
         return [_resolve(path) for path in paths]
     return os.path.realpath(str(paths))
+
+
+def check_encoder_order(checkpoint: str | Path, network: Network) -> None:
+    """Raise OptionError when the encoder that learns was transformers' and is our own now: the
+    optimizer's state goes by the order of the parameters, which was another."""
+    if not isinstance(network.encoder, ViT):
+        return
+    if not any(parameter.requires_grad for parameter in network.encoder.parameters()):
+        return
+    with safe_open(Path(checkpoint, WEIGHTS), framework="pt") as file:
+        is_earlier = any(name.startswith(EARLIER_ENCODER) for name in file.keys())  # noqa: SIM118
+    if is_earlier:
+        raise OptionError(
+            f"{checkpoint}: an earlier version's run whose encoder learned cannot be resumed; give "
+            f"--checkpoint {Path(checkpoint).parent / BEST} and another --output"
+        )
 
 
 def find_last_checkpoint(output: Path, verbose: bool = True) -> str | None:

@@ -90,7 +90,6 @@ class CaptionTrainer(Trainer):
     def create_optimizer(self, model=None):
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(self.parameter_groups, betas=(0.9, 0.98))
-            self.optimizer.register_load_state_dict_pre_hook(drop_unused_parameters)
         return self.optimizer
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
@@ -202,22 +201,6 @@ class CaptionTrainer(Trainer):
                         *sum_losses(network, photo, item.captions),
                     )
         return results
-
-
-def drop_unused_parameters(optimizer: torch.optim.Optimizer, state: dict) -> dict:
-    """The state of an optimizer without parameters that it never changed, where it has more than
-    this one: runs of earlier versions had a tensor of the encoder that nothing used."""
-
-    def count(groups: list[dict]) -> int:
-        return sum(len(group["params"]) for group in groups)
-
-    if count(state["param_groups"]) == count(optimizer.param_groups):
-        return state
-    groups = [
-        group | {"params": [number for number in group["params"] if number in state["state"]]}
-        for group in state["param_groups"]
-    ]
-    return state | {"param_groups": groups}
 
 
 def group_references(items: list[CaptionedImage]) -> dict[str, dict[str, list[str]]]:

@@ -4,10 +4,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from model.errors import OptionError
 from tests.support.tiny import tiny_captioner
+from training.loop.checkpoints import WEIGHTS, check_encoder_order
 from training.loop.learner import Learner, WeightAverage
 from training.loop.run_folder import AVERAGE
-from training.loop.trainer import drop_unused_parameters
 
 
 def test_averages_under_the_earlier_names(tmp_path):
@@ -36,19 +37,23 @@ def test_weights_under_the_earlier_names():
     assert learner.state_dict()[name].equal(expected)
 
 
-def test_the_optimizers_state_of_a_tensor_that_nothing_used():
-    first, unused, second = (torch.nn.Parameter(torch.zeros(n)) for n in (2, 3, 4))
-    earlier = torch.optim.AdamW([first, unused, second])
-    (first.sum() + 2 * second.sum()).backward()
-    earlier.step()
-    optimizer = torch.optim.AdamW([first, second])
-    with pytest.raises(ValueError, match="doesn't match the size"):
-        optimizer.load_state_dict(earlier.state_dict())
-    optimizer.register_load_state_dict_pre_hook(drop_unused_parameters)
-    optimizer.load_state_dict(earlier.state_dict())
-    assert optimizer.state[second]["exp_avg"].equal(earlier.state[second]["exp_avg"])
-    assert optimizer.state[first]["exp_avg"].equal(earlier.state[first]["exp_avg"])
-    again = torch.optim.AdamW([first, second])
-    again.register_load_state_dict_pre_hook(drop_unused_parameters)
-    again.load_state_dict(optimizer.state_dict())  # one of today's
-    assert again.state[second]["exp_avg"].equal(earlier.state[second]["exp_avg"])
+@pytest.mark.parametrize("encoder_learned", [True, False])
+def test_a_run_whose_encoder_learned_under_the_earlier_names(tmp_path, encoder_learned):
+    """Only its optimizer's state has another order: with a frozen encoder the run goes on."""
+    checkpoint = tmp_path / "run" / "checkpoint-4"
+    checkpoint.mkdir(parents=True)
+    network = tiny_captioner().network
+    network.encoder.requires_grad_(encoder_learned)
+    learner = Learner(network, 0)
+    earlier = "captioner.encoder.backbone.encoder.layer.1.attention.q_proj.weight"
+    save_file({earlier: torch.zeros(32, 32)}, checkpoint / WEIGHTS)
+    if encoder_learned:
+        with pytest.raises(OptionError) as caught:
+            check_encoder_order(checkpoint, learner.network)
+        message = str(caught.value)
+        assert message.startswith(f"{checkpoint}: ") and "\n" not in message
+        assert f"--checkpoint {tmp_path / 'run' / 'best'} and another --output" in message
+    else:
+        check_encoder_order(checkpoint, learner.network)
+    save_file(learner.state_dict(), checkpoint / WEIGHTS)  # one of today's
+    check_encoder_order(checkpoint, learner.network)
