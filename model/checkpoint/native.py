@@ -3,6 +3,7 @@ and `familiarity.safetensors` where the captioner can tell unfamiliar photos."""
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,14 @@ def read_network(folder: Path) -> Network:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     with blame_file(folder / "config.json"):  # sizes that make no network
         # no memory, until the sizes are known to fit the file
-        with torch.device("meta"), _NoRandomWeights():
+        with torch.device("meta"), NoRandomWeights():
             network = Network(config, tokenizer, processor)
-        weights = _read_weights(network, folder / WEIGHTS)
+        weights = read_weights(
+            network, folder / WEIGHTS, partial(network.encoder.rename_state, prefix="encoder.")
+        )
         if config.encoder["model_type"] in OF_TRANSFORMERS:
             # they compute some of their buffers, which no file has
-            with _NoRandomWeights():
+            with NoRandomWeights():
                 network.encoder = create_encoder(config.encoder, config.image_size)
     network.load_state_dict(weights, assign=True)
     return network.requires_grad_(True).eval()
@@ -84,11 +87,7 @@ def write_checkpoint(
 
     Raises CheckpointError, before anything is written, for weights that are not finite in `dtype`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.to("cpu", dtype).contiguous() for k, v in network.state_dict().items()}
-    if broken := [k for k, v in weights.items() if not v.isfinite().all()]:
-        raise CheckpointError(f"{', '.join(broken[:5])}: not finite in {dtype}; nothing saved")
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    write_weights(network, folder, dtype)
     network.config.save(folder)
     network.tokenizer.save(folder)
     network.image_processor.save_pretrained(folder)
@@ -98,7 +97,16 @@ def write_checkpoint(
         (folder / FAMILIARITY).unlink(missing_ok=True)
 
 
-class _NoRandomWeights(TorchFunctionMode):
+def write_weights(network: nn.Module, folder: Path, dtype: torch.dtype) -> None:
+    """Write a network's tensors into the folder, which is made; raises as `write_checkpoint`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.to("cpu", dtype).contiguous() for k, v in network.state_dict().items()}
+    if broken := [k for k, v in weights.items() if not v.isfinite().all()]:
+        raise CheckpointError(f"{', '.join(broken[:5])}: not finite in {dtype}; nothing saved")
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+class NoRandomWeights(TorchFunctionMode):
     """New layers keep the weights that they happen to have: others are read from the file. (On the
     device "meta", where they have none, torch imports its compiler to draw random numbers.)"""
 
@@ -114,8 +122,14 @@ class _NoRandomWeights(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _read_weights(network: Network, path: Path) -> dict[str, Tensor]:
+def read_weights(
+    network: nn.Module,
+    path: Path,
+    rename_state: Callable[[dict[str, Tensor]], object] | None = None,
+) -> dict[str, Tensor]:
     """The tensors of a safetensors file in float32, by the network's names.
+
+    rename_state: brings names of earlier versions, in place, to those of today.
 
     Raises CheckpointError unless they are what fits the network, and finite.
     """
@@ -125,7 +139,8 @@ def _read_weights(network: Network, path: Path) -> dict[str, Tensor]:
         weights = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from error
-    network.encoder.rename_state(weights, "encoder.")
+    if rename_state:
+        rename_state(weights)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     problems = {
         "missing": [name for name in expected if name not in weights],

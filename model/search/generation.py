@@ -15,9 +15,9 @@ from torch import Tensor
 
 from model.errors import CheckpointError, OptionError
 from model.network.cache import Cache
-from model.network.config import CaptionerConfig
 from model.network.decoder import Decoder
 from model.network.network import Network
+from model.network.saved_config import SavedConfig
 from model.network.tokenizer import CaptionTokenizer
 from model.search.beams import search_beams
 from model.search.caption import Caption, add_probabilities
@@ -27,7 +27,7 @@ from model.search.rules import NO_EQUAL_TOKENS
 from model.search.sampling import grow_one_by_one
 
 
-def choose_options(config: CaptionerConfig, **values: Any) -> DecodingOptions:
+def choose_options(config: SavedConfig, **values: Any) -> DecodingOptions:
     """A checkpoint's own decoding options, changed as given.
 
     Raises OptionError for values that cannot be used.
@@ -114,7 +114,7 @@ def stream_from_cache(
         tokenizer.equal_tokens,
     )
     for ranked in steps:
-        yield [[_to_caption(h, tokenizer) for h in hypotheses] for hypotheses in ranked]
+        yield [[to_caption(h, tokenizer) for h in hypotheses] for hypotheses in ranked]
 
 
 def write_captions(
@@ -141,7 +141,8 @@ def write_captions(
     return captions
 
 
-def _to_caption(hypothesis: Hypothesis, tokenizer: CaptionTokenizer) -> Caption:
+def to_caption(hypothesis: Hypothesis, tokenizer: CaptionTokenizer) -> Caption:
+    """The text of a hypothesis, whole or still growing, with the probabilities of its words."""
     tokens, log_probabilities = hypothesis
     words = add_probabilities(
         tokenizer.words(tokens[:-1] if tokens[-1:] == (tokenizer.end,) else tokens),

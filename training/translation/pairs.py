@@ -1,0 +1,102 @@
+"""Sentences in several languages: text files of equal length, or one table."""
+
+import csv
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import DataError
+from model.files import suggest_similar
+from model.network.tokenizer import as_sentence
+from training.data.text import read_text
+
+FILES_HELP = (
+    "text files of equal length, a sentence a line, whose endings are their languages (train.en "
+    "train.de); or one .tsv table whose first row names them; the first language is translated "
+    "into all others"
+)
+TABLE = ".tsv"
+
+
+@dataclass(frozen=True)
+class ParallelText:
+    """Sentences, line by line the same in several languages.
+
+    sentences: by language, all equally many; the first language is the source.
+    """
+
+    sentences: dict[str, list[str]]
+
+    @property
+    def source(self) -> str:
+        return next(iter(self.sentences))
+
+    @property
+    def targets(self) -> list[str]:
+        return list(self.sentences)[1:]
+
+    @property
+    def num_lines(self) -> int:
+        return len(self.sentences[self.source])
+
+    def summarize(self) -> dict:
+        """Counts and a digest, for the run's `data.json`."""
+        digest = hashlib.sha256(json.dumps(self.sentences).encode()).hexdigest()[:16]
+        return {"lines": self.num_lines, "languages": list(self.sentences), "digest": digest}
+
+
+def read_parallel_text(files: list[str]) -> ParallelText:
+    """Read files as `FILES_HELP` says; lines that are blank in one language are left out of all.
+
+    Raises DataError, in one line, for what cannot be read or does not belong together.
+    """
+    for name in files:
+        if not Path(name).is_file():
+            hint = suggest_similar(Path(name))
+            raise DataError(f"{name}: no such file" + (f"; {hint}" if hint else ""))
+    if len(files) == 1 and files[0].endswith(TABLE):
+        columns = _read_table(Path(files[0]))
+    else:
+        columns = _read_text_files(files)
+    if len(columns) < 2:
+        raise DataError(f"{', '.join(files)}: one language; a translation takes two")
+    rows = [row for row in zip(*columns.values(), strict=True) if all(map(str.strip, row))]
+    if not rows:
+        raise DataError(f"{', '.join(files)}: no line that has a sentence in every language")
+    languages = zip(columns, zip(*rows, strict=True), strict=True)
+    return ParallelText({language: list(map(as_sentence, texts)) for language, texts in languages})
+
+
+def _read_text_files(files: list[str]) -> dict[str, list[str]]:
+    columns: dict[str, list[str]] = {}
+    for name in files:
+        language = Path(name).suffix[1:]
+        if not language or language in columns:
+            problem = "another file of that language" if language else "no ending"
+            raise DataError(f"{name}: {problem}; name each file by its language: train.en train.de")
+        columns[language] = read_text(Path(name)).removesuffix("\n").split("\n")
+    lengths = [
+        f"{name} has {len(lines):,}" for name, lines in zip(files, columns.values(), strict=True)
+    ]
+    if len({len(lines) for lines in columns.values()}) > 1:
+        raise DataError(f"lines must be translations of each other, but {', '.join(counts)}")
+    return columns
+
+
+def _read_table(path: Path) -> dict[str, list[str]]:
+    table = csv.reader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = [row for row in table if row]
+    if not rows:
+        raise DataError(f"{path}: empty")
+    languages = [name.strip() for name in rows[0]]
+    if len(set(languages)) < len(languages):
+        raise DataError(f"{path}: its first row names a language twice")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(languages):
+            raise DataError(
+                f"{path}, row {number}: {len(row)} columns, but the first row names "
+                f"{len(languages)} languages"
+            )
+    return {language: [row[i] for row in rows[1:]] for i, language in enumerate(languages)}
