@@ -40,9 +40,10 @@ ROOMS = {
         ["objectives"],
         ["options", "settings"],
         ["loop"],
+        ["translation"],
         ["publish"],
         ["train", "evaluate", "check", "export", "average", "familiarity", "evaluate_maps"]
-        + ["draw", "compare_tokenizers", "pretrain"],
+        + ["draw", "compare_tokenizers", "pretrain", "train_translator"],
     ],
     "ui": [
         ["__init__"],

@@ -77,10 +77,9 @@ def _read_text_files(files: list[str]) -> dict[str, list[str]]:
             problem = "another file of that language" if language else "no ending"
             raise DataError(f"{name}: {problem}; name each file by its language: train.en train.de")
         columns[language] = read_text(Path(name)).removesuffix("\n").split("\n")
-    lengths = [
-        f"{name} has {len(lines):,}" for name, lines in zip(files, columns.values(), strict=True)
-    ]
-    if len({len(lines) for lines in columns.values()}) > 1:
+    lengths = [len(lines) for lines in columns.values()]
+    if len(set(lengths)) > 1:
+        counts = (f"{name} has {n:,}" for name, n in zip(files, lengths, strict=True))
         raise DataError(f"lines must be translations of each other, but {', '.join(counts)}")
     return columns
 
