@@ -1,12 +1,18 @@
-"""The command line: `python -m model caption|explain|compare|info`."""
+"""The command line: `python -m model caption|explain|compare|translate|info`."""
 
 import argparse
 import sys
 
-from model.commands import caption, compare, explain, info
+from model.commands import caption, compare, explain, info, translate
 from model.error_reporting import report_errors
 
-COMMANDS = {"caption": caption, "explain": explain, "compare": compare, "info": info}
+COMMANDS = {
+    "caption": caption,
+    "explain": explain,
+    "compare": compare,
+    "translate": translate,
+    "info": info,
+}
 
 
 @report_errors

@@ -43,7 +43,7 @@ ROOMS = {
         ["translation"],
         ["publish"],
         ["train", "evaluate", "check", "export", "average", "familiarity", "evaluate_maps"]
-        + ["draw", "compare_tokenizers", "pretrain", "train_translator"],
+        + ["draw", "compare_tokenizers", "pretrain", "train_translator", "evaluate_translator"],
     ],
     "ui": [
         ["__init__"],

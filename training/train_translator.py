@@ -192,6 +192,7 @@ def create_trainer(
         learner,
         arguments,
         train_dataset=batches,
+        eval_dataset=[],  # which the Trainer asks for; `evaluate` has `dev`
         data_collator=collate_pairs,
         average=WeightAverage(learner, settings.average),
         dev=dev,

@@ -9,15 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model.checkpoint.hub import SHIPPED
 from model.errors import CheckpointError, OptionError
 from model.network.tokenizer import Word, as_sentence
 from model.search.caption import Caption
 from model.search.generation import choose_options, generate, to_caption
+from model.search.options import DecodingOptions
 from model.translation.alignment import align_words
 from model.translation.checkpoint import read_translator, write_translator
 from model.translation.network import TranslatorNetwork
 
 BATCH_SIZE = 64  # sentences
+SHIPPED_TRANSLATOR = SHIPPED.parent / "translator"
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Translator:
     ) -> list[Translation]:
         """The translations of several sentences, in their order; see `translate`."""
         for sentence in sentences:
-            self.read_sentence(sentence)
+            self.read_sentence(sentence)  # a mistake in the last is told before work on the first
         translations: list[Translation] = []
         for first in range(0, len(sentences), BATCH_SIZE):
             batch = sentences[first : first + BATCH_SIZE]
@@ -113,19 +116,27 @@ class Translator:
             )
         return text, tokens, words
 
+    def check_language(self, language: str) -> None:
+        """Raises OptionError for a language that this translator does not write."""
+        if language not in self.languages:
+            raise OptionError(
+                f"no language {language!r}; this translator writes {', '.join(self.languages)}"
+            )
+
+    def choose_options(self, **values: object) -> DecodingOptions:
+        """The translator's own decoding options, changed as given; raises OptionError."""
+        return choose_options(self.network.config, **values)
+
     def _search(
         self, sentences: Sequence[str], language: str, **options: object
     ) -> Iterator[list[Translation]]:
         network = self.network
-        if language not in network.tokenizer.starts:
-            raise OptionError(
-                f"no language {language!r}; this translator writes {', '.join(self.languages)}"
-            )
+        self.check_language(language)
         texts = [self.read_sentence(sentence) for sentence in sentences]
         longest = max(len(tokens) for _, tokens, _ in texts)
         # a translation is seldom half as long again as its source
         usual = {"max_length": min(2 * longest + 10, network.config.max_length - 1)}
-        chosen = choose_options(network.config, **{**usual, **options})
+        chosen = self.choose_options(**{**usual, **options})
         with torch.inference_mode():
             cache = network.read_sentences([tokens for _, tokens, _ in texts])
         tokenizer = network.tokenizer
@@ -153,3 +164,16 @@ def _make_translation(
         language=language,
         network=network,
     )
+
+
+def load_translator(folder: str | Path | None = None) -> Translator:
+    """The translator in a folder, or the one that came with CaptionLens.
+
+    Raises CheckpointError, in one line, for what is no translator or does not fit.
+    """
+    if folder is None and not SHIPPED_TRANSLATOR.is_dir():
+        raise CheckpointError(
+            "CaptionLens comes with no translator yet; train one (docs/training.md, Translators) "
+            "and give its folder"
+        )
+    return Translator.from_pretrained(SHIPPED_TRANSLATOR if folder is None else folder)
