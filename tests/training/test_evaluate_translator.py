@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from model.translation import load_translator
 from tests.support.translators import SENTENCES, tiny_translator
 from training.evaluate_translator import main
 from training.translation.scores import describe_scores
@@ -19,8 +20,8 @@ def test_scores_of_a_known_pair():
 
 
 def test_what_is_written_is_what_was_scored(tmp_path, capsys):
-    translator = tiny_translator()
-    translator.save_pretrained(tmp_path / "translator")
+    tiny_translator().save_pretrained(tmp_path / "translator")
+    translator = load_translator(tmp_path / "translator")
     for language in ("en", "xx", "yy"):
         (tmp_path / f"test.{language}").write_text("\n".join(SENTENCES) + "\n")
     command = ["--data", *(str(tmp_path / f"test.{code}") for code in ("en", "xx", "yy"))]
