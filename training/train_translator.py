@@ -12,6 +12,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model.error_reporting import report_errors
 from model.errors import DataError, OptionError
+from model.network.tokenizer import as_sentence
 from model.output_path import check_output_folder
 from model.translation.config import TranslatorConfig
 from model.translation.network import TranslatorNetwork
@@ -148,7 +149,7 @@ def check_lengths(
     if left_out := text.num_lines * len(text.targets) - num_pairs:
         print(f"{left_out:,} pairs are longer than --max-length and left out", file=sys.stderr)
     encode = network.tokenizer.encode
-    longest = max(len(encode(sentence)[0]) for sentence in dev.sentences[dev.source])
+    longest = max(len(encode(as_sentence(sentence))[0]) for sentence in dev.sentences[dev.source])
     if longest >= network.config.max_length:
         raise DataError(f"--dev: a sentence of {longest} tokens; give a larger --max-length")
 

@@ -125,7 +125,10 @@ class Translator:
 
     def choose_options(self, **values: object) -> DecodingOptions:
         """The translator's own decoding options, changed as given; raises OptionError."""
-        return choose_options(self.network.config, **values)
+        config = self.network.config
+        # not the 40 tokens of a caption: a sentence may be long
+        usual = {"max_length": config.max_length - 1, **config.decoding}
+        return choose_options(config, **{**usual, **values})
 
     def _search(
         self, sentences: Sequence[str], language: str, **options: object
@@ -133,10 +136,7 @@ class Translator:
         network = self.network
         self.check_language(language)
         texts = [self.read_sentence(sentence) for sentence in sentences]
-        longest = max(len(tokens) for _, tokens, _ in texts)
-        # a translation is seldom half as long again as its source
-        usual = {"max_length": min(2 * longest + 10, network.config.max_length - 1)}
-        chosen = self.choose_options(**{**usual, **options})
+        chosen = self.choose_options(**options)
         with torch.inference_mode():
             cache = network.read_sentences([tokens for _, tokens, _ in texts])
         tokenizer = network.tokenizer

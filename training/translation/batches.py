@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from model.network.tokenizer import as_sentence
 from model.translation.tokenizer import TranslatorTokenizer
 from training.data.dataset import IGNORED
 from training.translation.pairs import ParallelText
@@ -28,16 +29,21 @@ class Pair(NamedTuple):
 
 
 def encode_pairs(text: ParallelText, tokenizer: TranslatorTokenizer, max_length: int) -> list[Pair]:
-    """Every line in every direction, without those longer than `max_length` tokens."""
+    """Every line in every direction, without those longer than `max_length` tokens.
+
+    Sources are read as `Translator` reads them, with a capital and a stop; translations are learned
+    as they were written.
+    """
     end = tokenizer.end
     columns = {
-        language: [tokenizer.encode(sentence)[0] for sentence in sentences]
-        for language, sentences in text.sentences.items()
+        language: [tokenizer.encode(sentence)[0] for sentence in text.sentences[language]]
+        for language in text.targets
     }
+    sources = [tokenizer.encode(as_sentence(s))[0] for s in text.sentences[text.source]]
     pairs = [
         Pair([*source, end], [tokenizer.starts[language], *target, end])
         for language in text.targets
-        for source, target in zip(columns[text.source], columns[language], strict=True)
+        for source, target in zip(sources, columns[language], strict=True)
     ]
     return [pair for pair in pairs if pair.length <= max_length]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from model.errors import DataError
 from model.files import suggest_similar
-from model.network.tokenizer import as_sentence
 from training.data.text import read_text
 
 FILES_HELP = (
@@ -24,7 +23,8 @@ TABLE = ".tsv"
 class ParallelText:
     """Sentences, line by line the same in several languages.
 
-    sentences: by language, all equally many; the first language is the source.
+    sentences: as they were written, by language, all equally many; the first language is the
+        source.
     """
 
     sentences: dict[str, list[str]]
@@ -66,7 +66,7 @@ def read_parallel_text(files: list[str]) -> ParallelText:
     if not rows:
         raise DataError(f"{', '.join(files)}: no line that has a sentence in every language")
     languages = zip(columns, zip(*rows, strict=True), strict=True)
-    return ParallelText({language: list(map(as_sentence, texts)) for language, texts in languages})
+    return ParallelText({language: list(map(str.strip, texts)) for language, texts in languages})
 
 
 def _read_text_files(files: list[str]) -> dict[str, list[str]]:
