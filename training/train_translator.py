@@ -26,6 +26,7 @@ from training.loop.checkpoints import (
 from training.loop.learner import WeightAverage
 from training.loop.precision import is_bfloat16_fast
 from training.loop.run_folder import AVERAGE, BEST, DATA, SETTINGS, write_json
+from training.loop.trainer import restore_checkpoint
 from training.options import COUNT, FRACTION, POSITIVE, SEED, HelpFormatter
 from training.settings import name_option
 from training.translation.batches import BatchDataset, collate_pairs, encode_pairs
@@ -97,6 +98,7 @@ def train(settings: argparse.Namespace) -> None:
     last_checkpoint = None
     if (output / SETTINGS).is_file():
         check_same_run(output, record, summary)
+        restore_checkpoint(output / BEST)
         last_checkpoint = find_last_checkpoint(output)
     torch.manual_seed(settings.seed)
     network = create_network(settings, text)

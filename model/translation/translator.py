@@ -1,7 +1,7 @@
 """The class of translations: sentences in, sentences with probabilities and alignment out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,12 +30,13 @@ class Translation(Caption):
     Attributes:
         source: the sentence as the network read it; source_words: its words.
         language: the code of the translation's language.
+        network: what wrote it, and replays it for the alignment.
     """
 
     source: str
     source_words: list[Word]
     language: str
-    network: TranslatorNetwork
+    network: TranslatorNetwork = field(repr=False, compare=False)
 
     @cached_property
     def alignment(self) -> NDArray[np.float32]:

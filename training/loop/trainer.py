@@ -3,6 +3,8 @@
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -237,11 +239,15 @@ def sum_losses(network: Network, image_features: Tensor, captions: list[str]) ->
 
 
 def replace_checkpoint(network: Network, folder: Path) -> None:
-    """Save a network into a folder in place of another, which stays until the new one is
-    complete."""
+    """Save a network into a folder in place of another; see `replace_folder`."""
+    replace_folder(partial(write_checkpoint, network, None), folder)
+
+
+def replace_folder(write: Callable[[Path], object], folder: Path) -> None:
+    """Write a folder in place of another, which stays until the new one is complete."""
     new_folder, old_folder = (folder.with_name(f"{folder.name}.{age}") for age in ("new", "old"))
     shutil.rmtree(new_folder, ignore_errors=True)  # of a run that was killed here
-    write_checkpoint(network, None, new_folder)
+    write(new_folder)
     shutil.rmtree(old_folder, ignore_errors=True)
     if folder.exists():
         folder.rename(old_folder)
@@ -250,7 +256,7 @@ def replace_checkpoint(network: Network, folder: Path) -> None:
 
 
 def restore_checkpoint(folder: Path) -> None:
-    """Undo `replace_checkpoint` where the run was killed between its two renames."""
+    """Undo `replace_folder` where the run was killed between its two renames."""
     old_folder = folder.with_name(f"{folder.name}.old")
     if old_folder.is_dir() and not folder.exists():
         old_folder.rename(folder)

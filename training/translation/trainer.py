@@ -1,7 +1,6 @@
 """transformers' Trainer for translations: dev BLEU of the averaged weights decides."""
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from training.loop.callbacks import EpochCallback
 from training.loop.checkpoints import report_write_errors, write_checksums
 from training.loop.learner import WeightAverage
 from training.loop.run_folder import BEST, LOG, write_atomically
+from training.loop.trainer import replace_folder
 from training.translation.pairs import ParallelText
 from training.translation.scores import compute_bleu
 
@@ -116,9 +116,5 @@ class TranslationTrainer(Trainer):
 
 def save_best(network: TranslatorNetwork, output: Path) -> None:
     """Save a translator as the run's best, in place of another, which stays until then."""
-    folder, new_folder = output / BEST, output / f"{BEST}.new"
-    with report_write_errors(folder):
-        shutil.rmtree(new_folder, ignore_errors=True)
-        Translator(network).save_pretrained(new_folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        new_folder.rename(folder)
+    with report_write_errors(output / BEST):
+        replace_folder(Translator(network).save_pretrained, output / BEST)

@@ -159,7 +159,7 @@ def test_a_hub_id_is_kept_as_it_is(tmp_path, monkeypatch):
 
 
 def test_the_best_captioner_comes_back(tmp_path):
-    """Killed between the two renames of `replace_checkpoint`."""
+    """Killed between the two renames of `replace_folder`."""
     best, old = tmp_path / "best", tmp_path / "best.old"
     old.mkdir()
     (old / "config.json").touch()
