@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from model.errors import CheckpointError, OptionError
 
+AnyTokenizer = TypeVar("AnyTokenizer", bound="CaptionTokenizer")
 START, END = "<|start|>", "<|end|>"
 PUNCTUATION = ".,;:!?"  # belongs to the word before it
 MAX_CHARACTERS = 100_000
@@ -107,7 +108,7 @@ class CaptionTokenizer:
         return cls(train_byte_level_bpe(captions, vocab_size, [START, END]))
 
     @classmethod
-    def load(cls, folder: Path) -> "CaptionTokenizer":
+    def load(cls: type[AnyTokenizer], folder: Path) -> AnyTokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise CheckpointError(f"{path}: missing")

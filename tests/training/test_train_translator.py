@@ -23,7 +23,7 @@ def write_pairs(folder, name, number, seed):
 
 def build_command(folder, output, **changes):
     options = {"width": 64, "layers": 1, "heads": 4, "vocab-size": 320, "max-length": 24}
-    options |= {"dropout": 0.0, "average": 0.98, "rate": 3e-3, "batch-tokens": 1000} | changes
+    options |= {"dropout": 0.0, "average": 0.95, "rate": 4e-3, "batch-tokens": 600} | changes
     files = [f"--{name}" for name in ("train", "dev")]
     train, dev = (write_pairs(folder, name, n, n) for name, n in (("train", 2000), ("dev", 30)))
     words = [w for name, value in options.items() for w in (f"--{name}", str(value))]
@@ -34,7 +34,7 @@ def build_command(folder, output, **changes):
 def run(tmp_path_factory):
     """The folder of a run that has learned the toy language."""
     folder = tmp_path_factory.mktemp("toy")
-    assert main(build_command(folder, folder / "run", epochs=12, evaluations=0.5)) == 0
+    assert main(build_command(folder, folder / "run", epochs=24, evaluations=0.25)) == 0
     return folder / "run"
 
 
@@ -55,7 +55,7 @@ def test_a_reversed_language_is_learned_exactly_with_the_right_alignment(run):
 def test_a_run_that_ended_says_so_and_another_is_refused(run, capsys):
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert max(entry.get("eval_bleu", 0) for entry in log) == pytest.approx(100)
-    command = build_command(run.parent, run, epochs=12, evaluations=0.5)
+    command = build_command(run.parent, run, epochs=24, evaluations=0.25)
     assert main(command) == 0
     assert "the run has ended" in capsys.readouterr().out
     assert main([*command, "--rate", "1e-3"]) == 1
