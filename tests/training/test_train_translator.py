@@ -57,7 +57,7 @@ def test_a_run_that_ended_says_so_and_another_is_refused(run, capsys):
     assert main(command) == 0
     assert "the run has ended" in capsys.readouterr().out
     assert main([*command, "--rate", "1e-3"]) == 1
-    assert "holds a run with --rate 0.003" in capsys.readouterr().err
+    assert "holds a run with --rate 0.004" in capsys.readouterr().err
 
 
 @pytest.mark.slow
