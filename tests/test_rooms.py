@@ -23,7 +23,7 @@ ROOMS = {
         ["search"],
         ["explain"],
         ["checkpoint"],
-        ["translation"],
+        ["memory", "translation"],
         ["captioner", "loading"],
         ["batches"],
         ["__init__"],
