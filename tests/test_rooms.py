@@ -42,7 +42,7 @@ ROOMS = {
         ["loop"],
         ["publish"],
         ["train", "evaluate", "check", "export", "average", "familiarity", "evaluate_maps"]
-        + ["draw", "compare_tokenizers", "pretrain"],
+        + ["draw", "compare_tokenizers", "pretrain", "train_memory"],
     ],
     "ui": [
         ["__init__"],
