@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from model.captioner import Captioner, choose_device
 from model.error_reporting import report_errors
+from model.errors import DataError
 from model.memory import Memory, RememberedPhoto
 from model.memory.memory import NUM_NEAREST, Neighbour, fingerprint_encoder, pool_photos
 from model.network.memory_encoder import stack_contexts
@@ -147,6 +148,11 @@ def main(arguments: list[str] | None = None) -> int:
     check_output_folder(output)
     corpora = read_corpora(settings.data, settings.format)
     items = [item for corpus in corpora for item in corpus.items if item.split == "train"]
+    if len(items) < 2:
+        raise DataError(
+            f"{', '.join(settings.data)}: {len(items)} train photos; a memory takes two, of which "
+            "one shows the other's captions"
+        )
     torch.manual_seed(settings.seed)
     plain = Captioner.from_pretrained(settings.checkpoint).to(choose_device())
     captioner = add_memory_encoder(plain, settings.memory_layers)

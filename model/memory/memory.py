@@ -171,12 +171,13 @@ class Memory:
             raise OptionError(f"k must be at least 1, not {k}")
         queries = F.normalize(features.to("cpu", torch.float32) - self._mean, dim=1)
         cosines = queries @ self._units.T
-        allowed = torch.tensor(
-            [entry.name not in leave_out for entry in self.entries], dtype=torch.bool
-        )
-        if leave_out:
-            cosines = cosines.masked_fill(~allowed, float("-inf"))
-        best = cosines.topk(min(k, int(allowed.sum())), dim=1)
+        left_out = [
+            i
+            for i, entry in enumerate(self.entries if leave_out else ())
+            if entry.name in leave_out
+        ]
+        cosines[:, left_out] = float("-inf")
+        best = cosines.topk(min(k, len(self) - len(left_out)), dim=1)
         return [
             [Neighbour(*pair) for pair in zip(indices, values, strict=True)]
             for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)

@@ -166,14 +166,13 @@ def test_long_and_odd_captions_are_read_as_far_as_they_fit(captioner, photos):
 
 
 def test_the_word_in_the_memory_is_copied(captioner):
-    """A memory encoder that is trained alone, everything else frozen, learns to have copied the
-    one word in which the remembered captions differ."""
+    """With the same photo each time, the caption to be written stands in the memory alone."""
     network = make_captioner(seed=3).network
     tokenizer = network.tokenizer
     objects = ["dog", "water", "shirt", "rock", "grass"]
     captions = [tokenizer.encode(f"A {name}.")[0] for name in objects]
     network.requires_grad_(False)
-    for block in network.decoder.blocks:  # random queries: with them what is looked at is learned
+    for block in network.decoder.blocks:
         block.requires_grad_(True)
     network.memory_encoder.requires_grad_(True)
     learned = [p for p in network.parameters() if p.requires_grad]
