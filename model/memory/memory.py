@@ -171,11 +171,8 @@ class Memory:
             raise OptionError(f"k must be at least 1, not {k}")
         queries = F.normalize(features.to("cpu", torch.float32) - self._mean, dim=1)
         cosines = queries @ self._units.T
-        left_out = [
-            i
-            for i, entry in enumerate(self.entries if leave_out else ())
-            if entry.name in leave_out
-        ]
+        entries = enumerate(self.entries if leave_out else ())
+        left_out = [index for index, entry in entries if entry.name in leave_out]
         cosines[:, left_out] = float("-inf")
         best = cosines.topk(min(k, len(self) - len(left_out)), dim=1)
         return [
@@ -206,7 +203,8 @@ class Memory:
         """Of each entry the caption that agrees best with those of all, as the network reads it."""
         entries = [self.entries[neighbour.index] for neighbour in neighbours]
         for entry, text in zip(entries, choose_agreeing(entries), strict=True):
-            tokens, words = network.tokenizer.encode(text)
+            readable = text.encode(errors="replace").decode()  # half a character is read as "?"
+            tokens, words = network.tokenizer.encode(readable)
             longest = network.config.max_length
             whole = [word for word in words if word.stop <= longest]
             if whole:

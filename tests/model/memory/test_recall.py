@@ -14,7 +14,7 @@ from tests.support.tiny import draw_photo, tiny_captioner
 from training.data import CaptionedImage
 
 DOG, CAT = "A brown dog runs through the grass.", "Two children play in the red water."
-METHODS = ("attention", "gradient", "rollout", "gradient_rollout", "occlusion")
+METHODS = ("attention", "gradient", "rollout", "gradient-rollout", "occlusion")
 
 
 def make_captioner(seed: int = 0) -> Captioner:
@@ -52,9 +52,9 @@ def memory(captioner, photos):
 
 
 def compute_logits(captioner: Captioner, photo: EncodedPhoto) -> torch.Tensor:
-    cache = captioner.network.decoder.look_at(photo.context[None])
     start = torch.tensor([[captioner.network.tokenizer.start]])
     with torch.no_grad():
+        cache = captioner.network.decoder.look_at(photo.context[None])
         return captioner.network.decoder(start, cache).logits[0, -1]
 
 
@@ -172,8 +172,7 @@ def test_the_word_in_the_memory_is_copied(captioner):
     objects = ["dog", "water", "shirt", "rock", "grass"]
     captions = [tokenizer.encode(f"A {name}.")[0] for name in objects]
     network.requires_grad_(False)
-    for block in network.decoder.blocks:
-        block.requires_grad_(True)
+    network.decoder.requires_grad_(True)
     network.memory_encoder.requires_grad_(True)
     learned = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(learned, 3e-3)
