@@ -56,7 +56,7 @@ class RememberedPhoto(NamedTuple):
 class Neighbour(NamedTuple):
     """An entry that is near a photo: its number, and the cosine of both."""
 
-    index: int
+    entry: int
     similarity: float
 
 
@@ -201,7 +201,7 @@ class Memory:
         self, network: Network, neighbours: Sequence[Neighbour]
     ) -> Iterator[RememberedCaption]:
         """Of each entry the caption that agrees best with those of all, as the network reads it."""
-        entries = [self.entries[neighbour.index] for neighbour in neighbours]
+        entries = [self.entries[neighbour.entry] for neighbour in neighbours]
         for entry, text in zip(entries, choose_agreeing(entries), strict=True):
             readable = text.encode(errors="replace").decode()  # half a character is read as "?"
             tokens, words = network.tokenizer.encode(readable)

@@ -3,7 +3,7 @@ say what goes in and what comes out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +138,8 @@ class Network(nn.Module):
         if not captions:
             return []
         ids, visible = pad_tokens(captions, self.device)
-        features = self.memory_encoder(self.decoder.token_embedding(ids), visible)
+        decoder = cast(TextDecoder, self.decoder)  # transformers' come without a memory encoder
+        features = self.memory_encoder(decoder.token_embedding(ids), visible)
         return [row[there] for row, there in zip(features, visible, strict=True)]
 
     @torch.inference_mode()

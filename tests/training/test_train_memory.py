@@ -36,7 +36,7 @@ def test_own_captions_never_leak():
         for index in range(12):
             for _ in range(20):
                 drawn = retriever.choose_entries(index, random_numbers)
-                assert drawn and index not in {neighbour.index for neighbour in drawn}
+                assert drawn and index not in {neighbour.entry for neighbour in drawn}
 
 
 def test_what_may_learn_is_the_memory_encoder():

@@ -38,7 +38,7 @@ def pool(captioner, *paths):
 def test_a_remembered_photo_is_nearest_to_itself(captioner, photos):
     memory = Memory.build(captioner, photos)
     found = memory.nearest(pool(captioner, *(photo.path for photo in photos)), k=2)
-    assert [near[0].index for near in found] == [0, 1, 2]
+    assert [near[0].entry for near in found] == [0, 1, 2]
     assert all(near[0].similarity == pytest.approx(1, abs=1e-3) for near in found)
     assert all(near[0].similarity > near[1].similarity for near in found)
 
@@ -51,7 +51,7 @@ def test_similarity_is_the_cosine_without_the_mean(captioner):
     centred = features.float() - features.float().mean(dim=0)
     expected = torch.cosine_similarity(query - features.float().mean(dim=0), centred)
     found = memory.nearest(query, 6)[0]
-    assert [near.index for near in found] == expected.argsort(descending=True).tolist()
+    assert [near.entry for near in found] == expected.argsort(descending=True).tolist()
     assert found[0].similarity == pytest.approx(expected.max().item(), abs=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_k_larger_than_the_memory_finds_all(captioner, photos):
 def test_names_that_are_left_out_are_never_found(captioner, photos):
     memory = Memory.build(captioner, photos)
     found = memory.nearest(pool(captioner, photos[1].path), 5, leave_out={"green.png"})[0]
-    assert {memory.entries[near.index].name for near in found} == {"red.png", "blue.png"}
+    assert {memory.entries[near.entry].name for near in found} == {"red.png", "blue.png"}
 
 
 def test_an_empty_memory_finds_nothing(captioner, photos, tmp_path):
