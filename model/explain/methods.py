@@ -52,8 +52,8 @@ class CrossAttention:
         context_length = num_image_tokens + self.num_memory_tokens
         if self.weights.ndim != 4 or self.weights.shape[3] != context_length:
             raise ValueError(
-                f"weights {self.weights.shape} do not fit {self.num_prefix_tokens} prefix tokens, "
-                f"{rows} × {cols} patches and {self.num_memory_tokens} remembered tokens"
+                f"weights {self.weights.shape} do not fit {self.num_prefix_tokens} prefix tokens "
+                f"and {rows} × {cols} patches, with {self.num_memory_tokens} remembered tokens"
             )
         for name, shape in (
             ("gradients", self.weights.shape),
