@@ -22,6 +22,9 @@ ONE_AT_A_TIME = Lock()
 FAMILIES = {
     "vision-encoder-decoder": "model.checkpoint.families.vision_encoder_decoder",
     "blip": "model.checkpoint.families.blip",
+    "idefics3": "model.checkpoint.families.idefics3",
+    "smolvlm": "model.checkpoint.families.idefics3",
+    "llava": "model.checkpoint.families.llava",
 }
 
 

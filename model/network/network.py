@@ -19,6 +19,7 @@ from model.network.memory_encoder import MemoryEncoder, RememberedCaption, pad_t
 from model.network.tokenizer import CaptionTokenizer
 
 if TYPE_CHECKING:  # transformers takes longer to import than a caption takes
+    from model.network.prompt_decoder import PromptDecoder
     from model.network.transformers_decoder import TransformersDecoder
 
 
@@ -67,7 +68,7 @@ class Network(nn.Module):
         tokenizer: CaptionTokenizer,
         image_processor: ImageProcessor,
         encoder: ImageEncoder | None = None,
-        decoder: "TextDecoder | TransformersDecoder | None" = None,
+        decoder: "TextDecoder | TransformersDecoder | PromptDecoder | None" = None,
     ):
         super().__init__()
         self.config = config
