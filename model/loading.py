@@ -26,6 +26,17 @@ FAMILIES = {
     "smolvlm": "model.checkpoint.families.idefics3",
     "llava": "model.checkpoint.families.llava",
 }
+# by model_type: why no map can be made of it
+THROUGH_QUERIES = "its words see the photo through a few queries that do not know the words"
+WITHOUT_WEIGHTS = "some of its layers have no attention weights"
+UNFIT = {
+    "blip-2": THROUGH_QUERIES,
+    "instructblip": THROUGH_QUERIES,
+    "kosmos-2": THROUGH_QUERIES,
+    "moondream1": "it brings its own program, and none from elsewhere is run",
+    "qwen3_5": WITHOUT_WEIGHTS,
+    "lfm2_vl": WITHOUT_WEIGHTS,
+}
 
 
 def load(name: str | Path = SHIPPED, *, allow_pickle: bool = False) -> Captioner:
@@ -87,6 +98,8 @@ def _read_family(folder: Path, name: str | Path) -> str:
     family = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(family, str) or family in (FORMAT, *FAMILIES):
         return str(family)
+    if family in UNFIT:
+        raise CheckpointError(f"{name}: a {family} model is not read: {UNFIT[family]}")
     classes = config.get("architectures")
     class_name = f" ({classes[0]})" if isinstance(classes, list) and classes else ""
     raise CheckpointError(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model import OptionError, load
+from model import CheckpointError, OptionError, load
 from model.explain.replay import replay, replay_with_gradients
 from model.network.decoder import TokenTree
 from tests.support.prompted_hub import FAMILIES, save_prompted
@@ -151,3 +151,13 @@ def test_runners_up_and_streams(both):
     caption = captioner.caption(PHOTOS[0], num_beams=1, max_length=6)
     assert list(captioner.stream(PHOTOS[0], num_beams=1, max_length=6))[-1].tokens == caption.tokens
     assert captioner.alternatives(PHOTOS[0], caption)
+
+
+@pytest.mark.parametrize(
+    "family, reason",
+    [("blip-2", "a few queries"), ("moondream1", "its own program"), ("lfm2_vl", "no attention")],
+)
+def test_what_does_not_fit_is_told_why(family, reason, tmp_path):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
+    with pytest.raises(CheckpointError, match=f"a {family} model is not read: .*{reason}"):
+        load(tmp_path)
