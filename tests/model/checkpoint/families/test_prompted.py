@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import Idefics3ImageProcessor
 
 from model import CheckpointError, OptionError, load
 from model.explain.replay import replay, replay_with_gradients
@@ -161,3 +162,23 @@ def test_what_does_not_fit_is_told_why(family, reason, tmp_path):
     (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
     with pytest.raises(CheckpointError, match=f"a {family} model is not read: .*{reason}"):
         load(tmp_path)
+
+
+TEMPLATE = """{% for line in messages[0]['content'] %}{% if line['type'] == 'image' %}<image>
+{% else %}{{ line['text'] }}{% endif %}{% endfor %} Answer:"""
+
+
+def test_the_prompt_is_the_checkpoints_own_and_its_photo_whole(tmp_path):
+    """By its chat template; its own image processor would cut the photo into tiles."""
+    save_prompted("smolvlm", tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    sides = {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 64}}
+    Idefics3ImageProcessor(**sides).save_pretrained(tmp_path)
+    network = load(tmp_path).network
+    prompt = network.tokenizer.tokenizer.decode(
+        network.decoder.prompt.tolist(), skip_special_tokens=False
+    )
+    around = "<fake_token_around_image>"
+    assert prompt.startswith(f"{around}<global-img>" + "<image>" * 16 + around)
+    assert prompt.endswith("Describe the image in one short sentence. Answer:")
+    assert network.pixel_values(PHOTOS).shape == (2, 3, 64, 64)
