@@ -18,9 +18,11 @@ from model.explain.explanation import Explanation, explain
 from model.explain.familiarity import Familiarity
 from model.explain.methods import DEFAULT_METHOD
 from model.images import ImageSource
+from model.memory import Memory
 from model.network.config import FORMAT, CaptionerConfig
 from model.network.encoder_families import create_encoder, load_encoder
 from model.network.image_processor import load_image_processor
+from model.network.memory_encoder import stack_contexts
 from model.network.network import EncodedPhoto, Network
 from model.network.tokenizer import CaptionTokenizer
 from model.search.caption import Caption
@@ -37,6 +39,10 @@ class Captioner:
     Wherever an image is due, so is what `encode` made of it: then it is not encoded again. Where
     images are due, any number of them will do: a list, a generator, a tensor of photos
     (B, 3, height, width).
+
+    Where a `memory` is given, the words may look at captions of similar photos that it remembers;
+    see `Memory`. What `encode` made of a photo and a memory keeps them together, and is explained
+    or captioned with that memory unless another is given.
 
     Attributes:
         network: encoder, decoder, tokenizer and image processor.
@@ -122,29 +128,33 @@ class Captioner:
         self.network.to(device)
         return self
 
-    def encode(self, images: Iterable[Photo]) -> list[EncodedPhoto]:
-        """Photos as the network sees them, once for all uses."""
+    def encode(self, images: Iterable[Photo], memory: Memory | None = None) -> list[EncodedPhoto]:
+        """Photos as the network sees them, once for all uses, with what `memory` has for them."""
         listed = _list_images(images)
         photos = [image for image in listed if not isinstance(image, EncodedPhoto)]
         encoded = iter(self.network.encode_photos(photos) if photos else ())
-        return [i if isinstance(i, EncodedPhoto) else next(encoded) for i in listed]
+        result = [i if isinstance(i, EncodedPhoto) else next(encoded) for i in listed]
+        return result if memory is None else memory.recall(self.network, self.name, result)
 
     def options(self, **values: Any) -> DecodingOptions:
         """Decoding options: this checkpoint's own, changed as given."""
         return choose_options(self.network.config, **values)
 
-    def caption(self, image: Photo, *, prefix: str = "", **options: Any) -> Caption:
+    def caption(
+        self, image: Photo, *, prefix: str = "", memory: Memory | None = None, **options: Any
+    ) -> Caption:
         """The best caption of one image. Options: see `DecodingOptions`.
 
         prefix: words that the caption begins with; the model writes the rest.
         """
-        return self.captions([image], prefix=prefix, **options)[0][0]
+        return self.captions([image], prefix=prefix, memory=memory, **options)[0][0]
 
     def captions(
         self,
         images: Iterable[Photo],
         *,
         prefix: str = "",
+        memory: Memory | None = None,
         on_step: Callable[[], object] | None = None,
         **options: Any,
     ) -> list[list[Caption]]:
@@ -155,33 +165,37 @@ class Captioner:
         Raises OptionError, in one line, for wrong options, and for one image where several are due.
         """
         decoding = self.options(**options)
-        encoded = self.encode(images)
+        encoded = self.encode(images, memory)
         if not encoded:
             return []
-        features = torch.stack([photo.image_features for photo in encoded])
-        return write_captions(self.network, features, decoding, prefix, on_step)
+        features, visible = stack_contexts([photo.context for photo in encoded])
+        return write_captions(self.network, features, decoding, prefix, on_step, visible)
 
-    def stream(self, image: Photo, *, prefix: str = "", **options: Any) -> Iterator[Caption]:
+    def stream(
+        self, image: Photo, *, prefix: str = "", memory: Memory | None = None, **options: Any
+    ) -> Iterator[Caption]:
         """The leading hypothesis after every step; the last is what `caption` returns.
 
         With beams a later hypothesis may revise the words of an earlier one.
         """
-        for captions in self.stream_captions(image, prefix=prefix, **options):
+        for captions in self.stream_captions(image, prefix=prefix, memory=memory, **options):
             yield captions[0]
 
     def stream_captions(
-        self, image: Photo, *, prefix: str = "", **options: Any
+        self, image: Photo, *, prefix: str = "", memory: Memory | None = None, **options: Any
     ) -> Iterator[list[Caption]]:
         """As `stream`, with the `num_captions` leading hypotheses after every step."""
         decoding = self.options(**options)
-        features = self.encode([image])[0].image_features[None]
+        features = self.encode([image], memory)[0].context[None]
         for captions in stream_captions(self.network, features, decoding, prefix):
             yield captions[0]
 
-    def alternatives(self, image: Photo, caption: Caption | str) -> list[list[Alternative]]:
+    def alternatives(
+        self, image: Photo, caption: Caption | str, *, memory: Memory | None = None
+    ) -> list[list[Alternative]]:
         """For each word of a caption, or of any sentence, the likeliest other words at its
         place, best first; see `find_alternatives`."""
-        return find_alternatives(self.network, self.encode([image])[0], caption)
+        return find_alternatives(self.network, self.encode([image], memory)[0], caption)
 
     def explain(
         self,
@@ -189,6 +203,7 @@ class Captioner:
         caption: Caption | str,
         *,
         methods: Sequence[str] = (DEFAULT_METHOD,),
+        memory: Memory | None = None,
         on_step: Callable[[], object] | None = None,
     ) -> Explanation:
         """Where each word of a caption, or of any sentence, looked, and how likely it is.
@@ -199,7 +214,7 @@ class Captioner:
 
         Raises OptionError for a sentence without words or too long, or an unknown method.
         """
-        photo = self.encode([image])[0]
+        photo = self.encode([image], memory)[0]
         return explain(self.network, photo, caption, methods, on_step or (lambda: None))
 
 

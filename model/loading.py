@@ -22,6 +22,20 @@ ONE_AT_A_TIME = Lock()
 FAMILIES = {
     "vision-encoder-decoder": "model.checkpoint.families.vision_encoder_decoder",
     "blip": "model.checkpoint.families.blip",
+    "idefics3": "model.checkpoint.families.idefics3",
+    "smolvlm": "model.checkpoint.families.idefics3",
+    "llava": "model.checkpoint.families.llava",
+}
+# by model_type: why no map can be made of it
+THROUGH_QUERIES = "its words see the photo through a few queries that do not know the words"
+WITHOUT_WEIGHTS = "some of its layers have no attention weights"
+UNFIT = {
+    "blip-2": THROUGH_QUERIES,
+    "instructblip": THROUGH_QUERIES,
+    "kosmos-2": THROUGH_QUERIES,
+    "moondream1": "it brings its own program, and none from elsewhere is run",
+    "qwen3_5": WITHOUT_WEIGHTS,
+    "lfm2_vl": WITHOUT_WEIGHTS,
 }
 
 
@@ -84,6 +98,8 @@ def _read_family(folder: Path, name: str | Path) -> str:
     family = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(family, str) or family in (FORMAT, *FAMILIES):
         return str(family)
+    if family in UNFIT:
+        raise CheckpointError(f"{name}: a {family} model is not read: {UNFIT[family]}")
     classes = config.get("architectures")
     class_name = f" ({classes[0]})" if isinstance(classes, list) and classes else ""
     raise CheckpointError(

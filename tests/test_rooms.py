@@ -23,7 +23,7 @@ ROOMS = {
         ["search"],
         ["explain"],
         ["checkpoint"],
-        ["translation"],
+        ["memory", "translation"],
         ["captioner", "loading"],
         ["batches"],
         ["__init__"],
@@ -43,7 +43,8 @@ ROOMS = {
         ["translation"],
         ["publish"],
         ["train", "evaluate", "check", "export", "average", "familiarity", "evaluate_maps"]
-        + ["draw", "compare_tokenizers", "pretrain", "train_translator", "evaluate_translator"],
+        + ["draw", "compare_tokenizers", "pretrain", "train_memory"]
+        + ["train_translator", "evaluate_translator"],
     ],
     "ui": [
         ["__init__"],

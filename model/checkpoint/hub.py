@@ -134,7 +134,7 @@ def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) ->
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    patterns = ["*.json", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
+    patterns = ["*.json", "*.jinja", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
     try:
         # One question at first: it fails at once where there is no network, a download retries.
         with _tell_hub_errors(name):

@@ -19,7 +19,13 @@ SETTINGS = (
     "preprocessor_config.json",
     "processor_config.json",
 )
-READ_SUFFIXES = (".json", ".txt", ".safetensors", ".bin")  # of the files that a captioner has
+READ_SUFFIXES = (
+    ".json",
+    ".jinja",
+    ".txt",
+    ".safetensors",
+    ".bin",
+)  # of the files that a captioner has
 MAX_SETTINGS_BYTES = 10_000_000  # of each of SETTINGS: the longest have some thousand
 MAX_TEXT_BYTES = 100_000_000  # a tokenizer of 250,000 words has 17 million
 MAX_HEADER_BYTES = 10_000_000  # of safetensors: a thousand tensors take a tenth of a million
@@ -46,7 +52,7 @@ def weigh_files(folder: Path) -> None:
         if path.suffix == ".safetensors":
             with path.open("rb") as file:  # its first eight bytes: how long its header is
                 size, limit = int.from_bytes(file.read(8), "little"), MAX_HEADER_BYTES
-        elif path.suffix in (".json", ".txt"):
+        elif path.suffix in (".json", ".jinja", ".txt"):
             size, limit = about.st_size, MAX_TEXT_BYTES
             if path.name in SETTINGS:
                 limit = MAX_SETTINGS_BYTES

@@ -69,7 +69,7 @@ def find_alternatives(
     """
     tokenizer = network.tokenizer
     tokens, words = tokenize_sentence(network, caption)
-    _, output = read_sentence(network, photo.image_features[None], tokens)
+    _, output = read_sentence(network, photo.context[None], tokens)
     log_probabilities, cache = output.logits[0].float().log_softmax(-1), output.cache
     finished: list[_PartialWord] = []
     growing: list[_PartialWord] = []

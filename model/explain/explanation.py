@@ -16,6 +16,7 @@ from model.explain.methods import (
     compute_heatmap,
     compute_spread,
     get_method,
+    rate_memory,
 )
 from model.explain.replay import (
     measure_occlusion,
@@ -24,6 +25,7 @@ from model.explain.replay import (
     replay_with_gradients,
     tokenize_sentence,
 )
+from model.network.memory_encoder import RememberedCaption
 from model.network.network import EncodedPhoto, Network
 from model.search.caption import Caption, CaptionWord, add_probabilities
 from model.wording import ALIKE_MAPS, describe_unneeded_photo
@@ -40,11 +42,13 @@ class Explanation:
         attention: one row a token of the caption, the end token last.
         gains: nats that each word's log-probability gains from the photo, over a plain grey one
             (the mean colour of the encoder's training photos) after the same words.
+        remembered: captions of similar photos that the words could look at too.
     """
 
     caption: Caption
     attention: CrossAttention
     gains: tuple[float, ...]
+    remembered: tuple[RememberedCaption, ...] = ()
 
     @property
     def text(self) -> str:
@@ -68,12 +72,35 @@ class Explanation:
         mask_sinks: bool = False,
     ) -> NDArray[Any]:
         """The map of one word: (rows, cols) float32, >= 0. See `methods.compute_heatmap`."""
+        return compute_heatmap(
+            self.attention,
+            self._find_span(word),
+            method,
+            layer=layer,
+            head=head,
+            mask_sinks=mask_sinks,
+        )
+
+    def memory_share(self, word: int) -> float:
+        """How much of a word's attention fell on remembered captions, 0 to 1."""
+        return float(rate_memory(self.attention, self._find_span(word)).sum())
+
+    def memory_weights(self, word: int) -> list[list[float]]:
+        """For each remembered caption, how much of a word's attention fell on each of its words."""
+        weights = rate_memory(self.attention, self._find_span(word))
+        by_caption, begin = [], 0
+        for caption in self.remembered:
+            spans = [(begin + other.start, begin + other.stop) for other in caption.words]
+            by_caption.append([float(weights[start:stop].sum()) for start, stop in spans])
+            begin += len(caption.tokens)
+        return by_caption
+
+    def _find_span(self, word: int) -> tuple[int, int]:
+        """The tokens of a word; raises IndexError where there is none."""
         if not -len(self.words) <= word < len(self.words):
             raise IndexError(f"word {word} of {len(self.words)}: {self.text!r}")
         _, _, start, stop = self.words[word]
-        return compute_heatmap(
-            self.attention, (start, stop), method, layer=layer, head=head, mask_sinks=mask_sinks
-        )
+        return start, stop
 
     def heatmaps(
         self,
@@ -154,6 +181,8 @@ def explain(
             gradients=replayed.gradients,
             rollout=rollout,
             occlusion=occlusion,
+            num_memory_tokens=sum(len(caption.tokens) for caption in photo.remembered),
         ),
         gains=tuple(sum(token_gains[word.start : word.stop]) for word in words),
+        remembered=photo.remembered,
     )

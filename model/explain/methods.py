@@ -25,8 +25,8 @@ class CrossAttention:
     """Where every token of a caption looked.
 
     Attributes:
-        weights: (layers, heads, tokens, prefix + patches), each row sums to one. Row t is the
-            attention that chose token t.
+        weights: (layers, heads, tokens, prefix + patches + memory), each row sums to one. Row t is
+            the attention that chose token t.
         grid_size: (rows, cols) of the patches, which follow the prefix tokens row by row.
         num_prefix_tokens: tokens before the patches (CLS, registers).
         gradients: as `weights`: the gradient of each token's own log-probability with respect
@@ -35,6 +35,7 @@ class CrossAttention:
             encoder's input at each place is in its output token, see `compute_rollout`.
         occlusion: (tokens, rows, cols): nats that each token's log-probability falls, on
             average, when a window with this patch is hidden from the encoder.
+        num_memory_tokens: tokens of remembered captions, behind the patches.
     """
 
     weights: NDArray[Any]
@@ -43,23 +44,31 @@ class CrossAttention:
     gradients: NDArray[Any] | None = None
     rollout: NDArray[Any] | None = None
     occlusion: NDArray[Any] | None = None
+    num_memory_tokens: int = 0
 
     def __post_init__(self) -> None:
         rows, cols = self.grid_size
-        if self.weights.ndim != 4 or self.weights.shape[3] != self.num_prefix_tokens + rows * cols:
+        num_image_tokens = self.num_prefix_tokens + rows * cols
+        context_length = num_image_tokens + self.num_memory_tokens
+        if self.weights.ndim != 4 or self.weights.shape[3] != context_length:
             raise ValueError(
                 f"weights {self.weights.shape} do not fit {self.num_prefix_tokens} prefix tokens "
-                f"and {rows} × {cols} patches"
+                f"and {rows} × {cols} patches, with {self.num_memory_tokens} remembered tokens"
             )
-        context_length = self.weights.shape[3]
         for name, shape in (
             ("gradients", self.weights.shape),
-            ("rollout", (context_length, context_length)),
+            ("rollout", (num_image_tokens, num_image_tokens)),
             ("occlusion", (self.weights.shape[2], rows, cols)),
         ):
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ValueError(f"{name} {value.shape} of weights {self.weights.shape}")
+
+    @property
+    def patches(self) -> slice:
+        """Where the patches stand among what was looked at."""
+        rows, cols = self.grid_size
+        return slice(self.num_prefix_tokens, self.num_prefix_tokens + rows * cols)
 
 
 Selection = int | Sequence[int] | None  # of layers or heads: one, several, or all
@@ -96,7 +105,8 @@ def rate_by_rollout(
 ) -> NDArray[Any]:
     """The weights, followed through the encoder to the patches its tokens were mixed from
     (Abnar and Zuidema 2020). Sums to at most one."""
-    return rate_by_attention(attention, span, layer, head) @ attention.rollout
+    values = rate_by_attention(attention, span, layer, head)[: attention.patches.stop]
+    return values @ attention.rollout
 
 
 def rate_by_gradient_rollout(
@@ -106,7 +116,8 @@ def rate_by_gradient_rollout(
     head: Selection = None,
 ) -> NDArray[Any]:
     """As `rate_by_gradient`, followed through the encoder as in `rate_by_rollout`; in nats."""
-    return rate_by_gradient(attention, span, layer, head) @ attention.rollout
+    values = rate_by_gradient(attention, span, layer, head)[: attention.patches.stop]
+    return values @ attention.rollout
 
 
 def rate_by_occlusion(
@@ -249,14 +260,20 @@ def compute_heatmap(
             f"the method {method!r} needs {' and '.join(missing)}, which this record lacks; "
             f"explain the photo with methods=[{method!r}]"
         )
-    values = entry.compute(attention, span, layer, head)[attention.num_prefix_tokens :]
+    values = entry.compute(attention, span, layer, head)[attention.patches]
     values = values.reshape(attention.grid_size).astype(np.float32)
     return np.where(find_sinks(attention), np.float32(0), values) if mask_sinks else values
 
 
 def compute_image_share(attention: CrossAttention, span: tuple[int, int]) -> float:
-    """How much of a word's attention fell on the image rather than on prefix tokens, 0 to 1."""
-    return float(rate_by_attention(attention, span)[attention.num_prefix_tokens :].sum())
+    """How much of a word's attention fell on the image rather than on prefix tokens or on a memory,
+    0 to 1."""
+    return float(rate_by_attention(attention, span)[attention.patches].sum())
+
+
+def rate_memory(attention: CrossAttention, span: tuple[int, int]) -> NDArray[Any]:
+    """How much of a word's attention fell on each remembered token: (num_memory_tokens,)."""
+    return rate_by_attention(attention, span)[attention.patches.stop :]
 
 
 def find_sinks(attention: CrossAttention) -> NDArray[Any]:
@@ -267,7 +284,7 @@ def find_sinks(attention: CrossAttention) -> NDArray[Any]:
     """
     by_token = attention.weights.mean(axis=(0, 1))  # (tokens, prefix + patches)
     always = by_token.min(axis=0) * by_token.shape[1] >= SINK_RATIO
-    return always[attention.num_prefix_tokens :].reshape(attention.grid_size)
+    return always[attention.patches].reshape(attention.grid_size)
 
 
 def compute_spread(maps: Sequence[NDArray[Any]]) -> float:

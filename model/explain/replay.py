@@ -27,7 +27,8 @@ class Replay(NamedTuple):
 
     Attributes:
         log_probabilities: (tokens,) of each token, with the photo.
-        grey_log_probabilities: (tokens,) of each token, with a plain grey photo.
+        grey_log_probabilities: (tokens,) of each token, with a plain grey photo and the same
+            memory.
         weights: (layers, heads, tokens, S), the cross-attention weights.
         gradients: as `weights`, of each token's own log-probability, or None.
     """
@@ -71,7 +72,7 @@ def tokenize_sentence(
 def score_tokens(network: Network, image_features: Tensor, tokens: list[int]) -> Tensor:
     """The log-probability of each token after those before it: (B, tokens).
 
-    image_features: (B, S, image_width).
+    image_features: (B, S, image_width), with what is remembered behind them, if anything.
     """
     return read_sentence(network, image_features, tokens)[0]
 
@@ -90,7 +91,7 @@ def read_sentence(
 @torch.inference_mode()
 def replay(network: Network, photo: EncodedPhoto, tokens: list[int]) -> Replay:
     """Read the sentence with the weights kept."""
-    both = torch.cat([photo.image_features[None], network.encoder.grey_features()])
+    both = _stack_with_grey(network, photo)
     log_probabilities, output = read_sentence(network, both, tokens, need_weights=True)
     with_photo, with_grey = log_probabilities
     weights = _stack([layer[:1] for layer in output.cross_attn_weights or ()])
@@ -105,7 +106,7 @@ def replay_with_gradients(network: Network, photo: EncodedPhoto, tokens: list[in
     first time. So no token's log-probability flows back, through self-attention, into the
     attention of another, and one pass gives each its own gradient.
     """
-    both = torch.cat([photo.image_features[None], network.encoder.grey_features()])
+    both = _stack_with_grey(network, photo)
     with torch.no_grad():
         log_probabilities, first_pass = read_sentence(network, both, tokens)
     cache = first_pass.cache.select([0], [0])
@@ -147,7 +148,8 @@ def score_visible_patches(
     batches = []
     for visible in visible_patches.to(network.device).split(BATCH_SIZE):
         pixels = photo.pixel_values.expand(len(visible), -1, -1, -1)
-        batches.append(score_tokens(network, network.encoder(pixels, visible), tokens).cpu())
+        contexts = photo.add_memory(network.encoder(pixels, visible))
+        batches.append(score_tokens(network, contexts, tokens).cpu())
         on_step()
     return torch.cat(batches)
 
@@ -190,6 +192,11 @@ def measure_occlusion(
     falls = (log_probabilities.cpu() - scores).numpy()  # (windows, tokens)
     total = np.einsum("wt,wij->tij", falls, hidden)
     return (total / hidden.sum(axis=0)).astype(np.float32)
+
+
+def _stack_with_grey(network: Network, photo: EncodedPhoto) -> Tensor:
+    """What the decoder looks at with the photo, and with a plain grey one: (2, S, image_width)."""
+    return torch.stack([photo.context, photo.add_memory(network.encoder.grey_features()[0])])
 
 
 def _make_decoder_inputs(network: Network, tokens: list[int]) -> Tensor:

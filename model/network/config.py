@@ -19,6 +19,7 @@ class CaptionerConfig(SavedConfig):
             so that the map covers the whole photo.
         num_layers: of the decoder.
         project_image: see `TextDecoder`.
+        memory_layers: of the encoder of remembered captions; 0 for a captioner without one.
     """
 
     FORMAT = FORMAT
@@ -28,6 +29,7 @@ class CaptionerConfig(SavedConfig):
     max_length: int = 48
     num_layers: int = 4
     project_image: bool = False
+    memory_layers: int = 0
 
     def __post_init__(self) -> None:
         """Raises OptionError for values that make no captioner."""
@@ -42,6 +44,8 @@ class CaptionerConfig(SavedConfig):
         numbers = {"num_layers": self.num_layers, "image height": height, "image width": width}
         if "hidden_size" in self.encoder:
             numbers["encoder.hidden_size"] = self.encoder["hidden_size"]
+        if self.memory_layers != 0:
+            numbers["memory_layers"] = self.memory_layers
         check_whole_numbers(numbers)
         super().__post_init__()
 

@@ -236,5 +236,22 @@ def load_image_processor(name: str | Path) -> ImageProcessor:
     return read_image_processor(theirs.to_dict()) or theirs
 
 
+def squash_photos(processor: ImageProcessor, size: tuple[int, int]) -> PlainImageProcessor:
+    """A plain processor that squashes whole photos to (height, width), with the filter and the
+    mean and deviation of another, whatever that does beside it (crops, tiles)."""
+    values = {
+        name: getattr(processor, name, None)
+        for name in ("resample", "do_rescale", "rescale_factor", "do_normalize")
+    }
+    for name in ("image_mean", "image_std"):
+        numbers = getattr(processor, name, None)
+        values[name] = None if numbers is None else list(numbers)
+    values |= {"image_processor_type": "SiglipImageProcessor"}  # which does nothing else
+    values["size"] = {"height": size[0], "width": size[1]}
+    plain = read_image_processor(values)
+    assert plain is not None  # of a plain kind
+    return plain
+
+
 def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)

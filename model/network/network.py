@@ -1,22 +1,25 @@
 """The network of a captioner: encoder and decoder, with the tokenizer and the image processor that
 say what goes in and what comes out."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
+from model.errors import OptionError
 from model.images import ImageSource, load_image, thin_photo
 from model.network.config import CaptionerConfig
 from model.network.decoder import TextDecoder
 from model.network.encoder import ImageEncoder
 from model.network.encoder_families import create_encoder
 from model.network.image_processor import ImageProcessor
+from model.network.memory_encoder import MemoryEncoder, RememberedCaption, pad_tokens
 from model.network.tokenizer import CaptionTokenizer
 
 if TYPE_CHECKING:  # transformers takes longer to import than a caption takes
+    from model.network.prompt_decoder import PromptDecoder
     from model.network.transformers_decoder import TransformersDecoder
 
 
@@ -27,10 +30,28 @@ class EncodedPhoto:
     Attributes:
         pixel_values: (3, height, width), what the encoder is given.
         image_features: (prefix + patches, image_width), what it makes of it.
+        remembered: captions of similar photos that the decoder looks at too.
+        memory_features: (their tokens, image_width), what the memory encoder makes of them; None
+            where nothing is remembered.
     """
 
     pixel_values: Tensor
     image_features: Tensor
+    remembered: tuple[RememberedCaption, ...] = ()
+    memory_features: Tensor | None = None
+
+    @property
+    def context(self) -> Tensor:
+        """What the decoder looks at: (prefix + patches + remembered tokens, image_width)."""
+        return self.add_memory(self.image_features)
+
+    def add_memory(self, image_features: Tensor) -> Tensor:
+        """Other image features (..., prefix + patches, image_width) with the same memory behind
+        them; themselves where nothing is remembered."""
+        if self.memory_features is None:
+            return image_features
+        memory = self.memory_features.expand(*image_features.shape[:-2], -1, -1)
+        return torch.cat([image_features, memory], dim=-2)
 
 
 class Network(nn.Module):
@@ -47,7 +68,7 @@ class Network(nn.Module):
         tokenizer: CaptionTokenizer,
         image_processor: ImageProcessor,
         encoder: ImageEncoder | None = None,
-        decoder: "TextDecoder | TransformersDecoder | None" = None,
+        decoder: "TextDecoder | TransformersDecoder | PromptDecoder | None" = None,
     ):
         super().__init__()
         self.config = config
@@ -65,6 +86,17 @@ class Network(nn.Module):
             project_image=config.project_image,
             dropout=config.dropout,
         )
+        self.memory_encoder: MemoryEncoder | None = None
+        if config.memory_layers:
+            self.memory_encoder = MemoryEncoder(
+                max_length=config.max_length,
+                width=config.width,
+                num_layers=config.memory_layers,
+                num_heads=config.num_heads,
+                image_width=config.image_width,
+                mlp_ratio=config.mlp_ratio,
+                dropout=config.dropout,
+            )
 
     @property
     def device(self) -> torch.device:
@@ -93,6 +125,35 @@ class Network(nn.Module):
         """As `encode_photos`, of the encoder's input (B, 3, height, width)."""
         features = self.encoder(pixel_values)
         return [EncodedPhoto(*both) for both in zip(pixel_values, features, strict=True)]
+
+    def encode_captions(self, captions: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Token lists of remembered captions -> features (tokens, image_width) of each.
+
+        Raises OptionError where the captioner has not learned to read a memory.
+        """
+        if self.memory_encoder is None:
+            raise OptionError(
+                "this captioner has not learned to look at a memory; use one whose config.json has "
+                "memory_layers"
+            )
+        if not captions:
+            return []
+        ids, visible = pad_tokens(captions, self.device)
+        decoder = cast(TextDecoder, self.decoder)  # transformers' come without a memory encoder
+        features = self.memory_encoder(decoder.token_embedding(ids), visible)
+        return [row[there] for row, there in zip(features, visible, strict=True)]
+
+    @torch.inference_mode()
+    def remember(
+        self, photo: EncodedPhoto, remembered: Sequence[RememberedCaption]
+    ) -> EncodedPhoto:
+        """The photo with these captions to look at, instead of any that it had."""
+        features = self.encode_captions([caption.tokens for caption in remembered])
+        return replace(
+            photo,
+            remembered=tuple(remembered),
+            memory_features=torch.cat(features) if features else None,
+        )
 
     def forward(
         self,

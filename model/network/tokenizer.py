@@ -15,6 +15,7 @@ START, END = "<|start|>", "<|end|>"
 PUNCTUATION = ".,;:!?"  # belongs to the word before it
 MAX_CHARACTERS = 100_000
 SPACE = "Ġ"  # how byte-level BPE writes the space that begins a word
+LOW_LINE = "▁"  # and how SentencePiece does (Llama, Gemma)
 GOES_ON = "##"  # how WordPiece (BERT) writes that a piece does not begin one
 JOINS = ("'", "-")  # pieces of their own there, but "man's" and "t-shirt" are one word
 
@@ -44,11 +45,21 @@ def _attach_punctuation(text: str) -> str:
 
 def can_read(tokenizer: Tokenizer) -> bool:
     """Whether this kind of tokenizer tells where words begin in a way that is known here."""
-    if isinstance(tokenizer.model, models.WordPiece):
-        return True
-    return isinstance(tokenizer.model, models.BPE) and any(
-        piece.startswith(SPACE) for piece in tokenizer.get_vocab()
-    )
+    return isinstance(tokenizer.model, models.WordPiece) or bool(_find_space_mark(tokenizer))
+
+
+def _find_space_mark(tokenizer: Tokenizer) -> str | None:
+    """How BPE's pieces write the space that begins a word; None: in no known way.
+
+    Unigram is not read: its special tokens are pieces like any other, so a typed "</s>" would be
+    the end.
+    """
+    if isinstance(tokenizer.model, models.BPE):
+        pieces = tokenizer.get_vocab()
+        for mark in (SPACE, LOW_LINE):
+            if any(piece.startswith(mark) for piece in pieces):
+                return mark
+    return None
 
 
 def train_byte_level_bpe(
@@ -73,7 +84,7 @@ def train_byte_level_bpe(
 
 class CaptionTokenizer:
     """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token: byte-level BPE,
-    as ours is, or WordPiece.
+    as ours is, SentencePiece's BPE, or WordPiece.
 
     start, end: their ids, where the tokenizer does not know them by our names.
     """
@@ -85,6 +96,11 @@ class CaptionTokenizer:
         tokenizer.encode_special_tokens = True  # "<|end|>" typed by a user is text, not an end
         start = tokenizer.token_to_id(START) if start is None else start
         end = tokenizer.token_to_id(END) if end is None else end
+        self.begins_with_space = False  # what is written follows a prompt that ends in a word
+        self._space = _find_space_mark(tokenizer) or SPACE
+        # SentencePiece's often put a space before a text themselves
+        first = tokenizer.encode("a", add_special_tokens=False).tokens[:1]
+        self._adds_space = self._space == LOW_LINE and bool(first) and first[0][:1] == LOW_LINE
         self._is_wordpiece = isinstance(tokenizer.model, models.WordPiece)
         if start is None or end is None:
             raise CheckpointError(f"tokenizer.json has no {START} and {END} tokens")
@@ -145,8 +161,9 @@ class CaptionTokenizer:
         words: list[Word] = []
         for word in _attach_punctuation(" ".join(text.split())).split():
             # BPE never joins pieces across a space, so words can be encoded one by one
+            has_space = (words or self.begins_with_space) and not self._adds_space
             pieces = self.tokenizer.encode(
-                (" " if words else "") + word, add_special_tokens=False
+                (" " if has_space else "") + word, add_special_tokens=False
             ).ids
             words.append(Word(word, len(tokens), len(tokens) + len(pieces)))
             tokens += pieces
@@ -185,4 +202,4 @@ class CaptionTokenizer:
     def _begins_word(self, piece: str, before: str = "") -> bool:
         if self._is_wordpiece:
             return not piece.startswith(GOES_ON) and piece not in JOINS and before not in JOINS
-        return piece.startswith(SPACE)
+        return piece.startswith(self._space)

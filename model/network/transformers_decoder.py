@@ -53,7 +53,7 @@ class TransformersDecoder(nn.Module):
         both = EncoderDecoderCache(DynamicCache(), image)
         any_token = torch.zeros(len(context), 1, dtype=torch.long, device=context.device)
         self._run_decoder(any_token, context, both)
-        return Cache(tuple(map(LayerCache, _read_layers(image))))
+        return Cache(tuple(map(LayerCache, read_layers(image))))
 
     def forward(
         self,
@@ -81,7 +81,7 @@ class TransformersDecoder(nn.Module):
         longer = Cache(
             tuple(
                 layer._replace(self_attn=keys_values)
-                for layer, keys_values in zip(cache.layers, _read_layers(words), strict=True)
+                for layer, keys_values in zip(cache.layers, read_layers(words), strict=True)
             )
         )
         weights = output.cross_attentions if need_weights else None
@@ -115,7 +115,7 @@ class TransformersDecoder(nn.Module):
         )
 
 
-def _read_layers(cache: DynamicCache) -> list[KeyValues]:
+def read_layers(cache: DynamicCache) -> list[KeyValues]:
     """What each layer of transformers' cache holds once tokens were read."""
     layers = cast(list[CacheLayerMixin], cache.layers)
     return [KeyValues(cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in layers]

@@ -87,14 +87,21 @@ def check_prefix_length(num_tokens: int, max_length: int) -> None:
 
 
 def stream_captions(
-    network: Network, image_features: Tensor, options: DecodingOptions, prefix: str = ""
+    network: Network,
+    image_features: Tensor,
+    options: DecodingOptions,
+    prefix: str = "",
+    visible: Tensor | None = None,
 ) -> Iterator[list[list[Caption]]]:
     """For each image the `num_captions` leading captions, after every step.
 
-    image_features: (images, S, image_width), as `Network.encode` gives them.
+    image_features: (images, S, image_width), as `Network.encode` gives them, with what each
+        remembers behind them, if anything.
+    visible: (images, S) bool, where some remember less than others; see `Cache`.
     """
     with torch.inference_mode():
-        cache = network.decoder.look_at(image_features)
+        # only our own decoder, which alone has a memory, knows of padding
+        cache = network.decoder.look_at(image_features, *(() if visible is None else (visible,)))
     yield from stream_from_cache(network, cache, options, prefix)
 
 
@@ -123,17 +130,19 @@ def write_captions(
     options: DecodingOptions,
     prefix: str = "",
     on_step: Callable[[], object] | None = None,
+    visible: Tensor | None = None,
 ) -> list[list[Caption]]:
     """For each image its `num_captions` captions, best first.
 
-    image_features: (images, S, image_width), as `Network.encode` gives them.
+    image_features, visible: see `stream_captions`.
     on_step: called after every token; what it raises ends the search.
 
     Raises CheckpointError when the network's numbers are not finite.
     """
     if not len(image_features):
         return []
-    for captions in stream_captions(network, image_features, options, prefix):  # noqa: B007
+    steps = stream_captions(network, image_features, options, prefix, visible)
+    for captions in steps:  # noqa: B007
         if on_step:
             on_step()
     if not all(captions):

@@ -86,7 +86,7 @@ def create_examples(photo: gr.Image) -> Dependency:
         f'<img alt="" src="{to_data_url(ImageOps.fit(load_image(path), (96, 96)))}"></button>'
         for path in EXAMPLES
     )
-    note = f"The {FAILURE} it gets wrong: it has learned nothing like it."
+    note = f"The {FAILURE} it gets wrong."
     row = gr.HTML(
         html_template=f'<p>Or choose an example</p><div class="examples">{buttons}</div>'
         f"<p>{note}</p>",

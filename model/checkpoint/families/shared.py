@@ -108,8 +108,7 @@ def read_model(
     tokenizer = cast(PreTrainedTokenizerFast, loaded)
     if not can_read(tokenizer.backend_tokenizer):
         raise CheckpointError(
-            f"{folder}: its tokenizer is neither byte-level BPE nor WordPiece, so its words are "
-            "not known"
+            f"{folder}: its tokenizer is neither BPE nor WordPiece, so its words are not known"
         )
     processor = load_image_processor(folder)
     return model, tokenizer, processor
@@ -139,13 +138,7 @@ def assemble_network(
     size = _squash_photos(processor, folder)
     image_encoder = convert_encoder(encoder, size)
     positions = decoder.max_length if decoder else text_config.max_position_embeddings
-    words = CaptionTokenizer(tokenizer.backend_tokenizer, start, end)
-    if words.vocab_size > text_config.vocab_size:
-        raise CheckpointError(
-            f"{folder}: its tokenizer has {words.vocab_size} tokens, its decoder "
-            f"{text_config.vocab_size}"
-        )
-    words.equal_tokens = {}  # transformers' rule against repeats tells capitals apart
+    words = create_tokenizer(tokenizer, start, end, text_config.vocab_size, folder)
     network = Network(
         CaptionerConfig(
             encoder=encoder.config.to_diff_dict(),
@@ -155,7 +148,7 @@ def assemble_network(
             width=text_config.hidden_size,
             num_layers=text_config.num_hidden_layers,
             num_heads=text_config.num_attention_heads,
-            decoding=_convert_generation_config(settings, positions, folder),
+            decoding=convert_generation_config(settings, positions, folder),
             **config,
         ),
         words,
@@ -164,6 +157,23 @@ def assemble_network(
         decoder,
     )
     return network.eval()
+
+
+def create_tokenizer(
+    tokenizer: PreTrainedTokenizerFast, start: int, end: int, vocab_size: int, folder: Path
+) -> CaptionTokenizer:
+    """Our tokenizer of transformers', which is not to be called any more: a call would let what a
+    user types become special tokens.
+
+    Raises CheckpointError for one of more tokens than the decoder has.
+    """
+    words = CaptionTokenizer(tokenizer.backend_tokenizer, start, end)
+    if words.vocab_size > vocab_size:
+        raise CheckpointError(
+            f"{folder}: its tokenizer has {words.vocab_size} tokens, its decoder {vocab_size}"
+        )
+    words.equal_tokens = {}  # transformers' rule against repeats tells capitals apart
+    return words
 
 
 def find_token_id(name: str, configs: list[Any], vocab_size: int, folder: Path) -> int:
@@ -200,10 +210,11 @@ def _squash_photos(processor: ImageProcessor, folder: Path) -> tuple[int, int]:
     return height, width
 
 
-def _convert_generation_config(
-    settings: GenerationConfig, positions: int, folder: Path
+def convert_generation_config(
+    settings: GenerationConfig, positions: int, folder: Path, prompt_length: int = 1
 ) -> dict[str, Any]:
-    """Our decoding options from transformers', whose lengths count the start token."""
+    """Our decoding options from transformers', whose lengths count the prompt: the start token,
+    where there is no other."""
     values = {k: v for k, v in settings.to_diff_dict().items() if v is not None}
     # old files write every default; what is off chooses no words
     others = {k: v for k, v in values.items() if k not in FOLLOWED | HARMLESS}
@@ -215,13 +226,15 @@ def _convert_generation_config(
     for name in ("max_new_tokens", "max_length", "min_length", "num_beams"):
         if not isinstance(values.get(name, 1), int):
             raise CheckpointError(f"{folder}: {name} must be a whole number, not {values[name]!r}")
-    # unset, transformers writes 20 new tokens; a max_length counts the start token too
-    longest = values.get("max_new_tokens") or values.get("max_length", 21) - 1
+    # unset, transformers writes 20 new tokens; a max_length counts the prompt too
+    longest = values.get("max_new_tokens") or values.get("max_length", 20 + prompt_length)
+    if not values.get("max_new_tokens"):
+        longest -= prompt_length
     longest = min(longest, positions - 1)
     options = {
         "num_beams": values.get("num_beams", 1),
         "max_length": longest,
-        "min_length": min(max(0, values.get("min_length", 0) - 1), longest),
+        "min_length": min(max(0, values.get("min_length", 0) - prompt_length), longest),
         "length_penalty": values.get("length_penalty", 1.0),
         "early_stopping": values.get("early_stopping", False),
         "no_repeat_ngram": values.get("no_repeat_ngram_size", 0),

@@ -1,9 +1,10 @@
 """Sentences, words and tokens."""
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from model.errors import CheckpointError
-from model.network.tokenizer import CaptionTokenizer, as_sentence
+from model.network.tokenizer import CaptionTokenizer, as_sentence, can_read
 from tests.support.tiny import SENTENCES
 
 
@@ -97,3 +98,33 @@ def test_capitals_are_like_small_letters():
     for one, other in tokenizer.equal_tokens.items():
         texts = [tokenizer.tokenizer.id_to_token(i) for i in (one, other)]
         assert texts[0].lower().lstrip("ġĠ") == texts[1].lstrip("Ġ") and one != other
+
+
+@pytest.mark.parametrize("kind", ["metaspace", "prepended", "replaced"])
+def test_words_of_sentencepiece(kind):
+    """Some put a space before a text themselves (Llama), some do not (Gemma)."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()  # pieces do not reach across spaces
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(special_tokens=special, vocab_size=60, show_progress=False)
+    tokenizer.train_from_iterator(["A dog runs.", "A cat and a dog."] * 9, trainer)
+    tokenizer.decoder = decoders.Metaspace()
+    if kind != "metaspace":
+        tokenizer = Tokenizer(tokenizer.model)
+        steps = [normalizers.Prepend("▁")] if kind == "prepended" else []
+        tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "▁")])
+        tokenizer.decoder = decoders.Replace("▁", " ")
+        tokenizer.add_special_tokens(special)
+    assert can_read(tokenizer)
+    expected = tokenizer.encode("A dog runs and runs.").ids
+    words = CaptionTokenizer(tokenizer, 1, 2)
+    tokens, spans = words.encode("A dog runs and runs.")
+    assert tokens == expected
+    assert [word.text for word in spans] == ["A", "dog", "runs", "and", "runs."]
+    assert words.words(tokens) == spans
+    assert 2 not in words.encode("dog </s>")[0]
+
+
+def test_unigram_is_not_read():
+    """Its special tokens are pieces like any other: a typed "</s>" would be the end."""
+    assert not can_read(Tokenizer(models.Unigram([("<unk>", 0.0), ("▁a", -1.0)], 0)))

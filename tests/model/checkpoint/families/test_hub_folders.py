@@ -221,7 +221,7 @@ def test_tokenizers_that_cannot_be_read(tmp_path):
     unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("\u2581a", -1.0), ("\u2581dog", -2.0)], 0))
     unigram.pre_tokenizer = pre_tokenizers.Metaspace()
     PreTrainedTokenizerFast(tokenizer_object=unigram).save_pretrained(folder)
-    with pytest.raises(CheckpointError, match="neither byte-level BPE nor WordPiece"):
+    with pytest.raises(CheckpointError, match="neither BPE nor WordPiece"):
         load(folder)
 
 

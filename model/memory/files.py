@@ -1,0 +1,100 @@
+"""A memory's two files: `memory.json` and `features.safetensors`. Sizes are checked before anything
+of that size is read, and nothing is unpickled."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.errors import DataError
+
+FORMAT = "captionlens-memory"
+ABOUT, FEATURES = "memory.json", "features.safetensors"
+# a million photos with five captions each take half of these
+MAX_ABOUT_BYTES = 1_000_000_000
+MAX_FEATURES_BYTES = 4_000_000_000
+MAX_HEADER_BYTES = 100_000  # of safetensors with one tensor
+
+
+def write_memory(folder: Path, about: dict[str, Any], features: Tensor) -> None:
+    """Write both files; `about` has captioner, encoder and photos."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # ASCII, so that any string that Python holds can be written and comes back
+    text = json.dumps({"format": FORMAT, **about}, indent=0)
+    (folder / ABOUT).write_text(text + "\n", encoding="ascii")
+    save_file({"features": features.contiguous()}, folder / FEATURES)
+
+
+def read_memory(folder: Path) -> tuple[dict[str, Any], Tensor]:
+    """What `write_memory` wrote: the same `about`, and the features (photos, width).
+
+    Raises DataError, in one line, for files that are missing, cut, too large or do not fit.
+    """
+    path = folder / ABOUT
+    _check_size(path, MAX_ABOUT_BYTES)
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _make_error(path, f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise _make_error(path, "not valid JSON") from error
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise _make_error(path, "not a memory")
+    photos = about.get("photos")
+    if (
+        not all(isinstance(about.get(name), str) for name in ("captioner", "encoder"))
+        or not isinstance(photos, list)
+        or not all(map(_is_photo, photos))
+    ):
+        raise _make_error(path, "not a whole memory")
+    features = _read_features(folder / FEATURES, len(photos))
+    return about, features
+
+
+def _is_photo(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(captions := value.get("captions"), list)
+        and bool(captions)
+        and all(isinstance(caption, str) for caption in captions)
+    )
+
+
+def _read_features(path: Path, num_photos: int) -> Tensor:
+    _check_size(path, MAX_FEATURES_BYTES)
+    with path.open("rb") as file:  # the first eight bytes: how long the header is
+        if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
+            raise _make_error(path, "not features of a memory")
+    try:
+        with safe_open(path, framework="pt") as file:
+            if list(file.keys()) != ["features"]:
+                raise _make_error(path, "not features of a memory")
+            shape = file.get_slice("features").get_shape()
+            if len(shape) != 2 or shape[0] != num_photos:
+                raise _make_error(path, f"features {shape} of {num_photos} photos")
+            features = file.get_tensor("features")
+    except SafetensorError as error:
+        raise _make_error(path, f"not a whole safetensors file ({error})") from error
+    if not features.is_floating_point() or not features.isfinite().all():
+        raise _make_error(path, "not finite numbers")
+    return features.clone()  # the file may be replaced while the memory is used
+
+
+def _check_size(path: Path, limit: int) -> None:
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise _make_error(path, f"cannot be read ({error.strerror})") from error
+    if not stat.S_ISREG(about.st_mode):
+        raise _make_error(path, "not a plain file")
+    if about.st_size > limit:
+        raise _make_error(path, f"larger than {limit // 10**6} MB")
+
+
+def _make_error(path: Path, problem: str) -> DataError:
+    return DataError(f"{path}: {problem}; save the memory again")

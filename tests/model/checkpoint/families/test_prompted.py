@@ -1,0 +1,184 @@
+"""Captioners that hold the photo in their prompt: the same words and attention as transformers."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import Idefics3ImageProcessor
+
+from model import CheckpointError, OptionError, load
+from model.explain.replay import replay, replay_with_gradients
+from model.network.decoder import TokenTree
+from tests.support.prompted_hub import FAMILIES, save_prompted
+
+LENGTH = 9
+PIXELS = np.random.default_rng(3).integers(0, 256, (2, 6, 9, 3), dtype=np.uint8)
+PHOTOS = [Image.fromarray(pixels).resize((60, 40)) for pixels in PIXELS]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def both(request, tmp_path_factory):
+    """transformers' model and our captioner of the same files."""
+    folder = tmp_path_factory.mktemp(request.param)
+    model = save_prompted(request.param, folder)
+    return model, load(folder)
+
+
+def make_inputs(model, captioner, photos):
+    """What transformers' model reads: the pixels and the prompt."""
+    pixels = captioner.network.pixel_values(photos)
+    ids = captioner.network.decoder.prompt.expand(len(photos), -1)
+    if model.config.model_type != "llava":  # a photo may have several tiles
+        pixels = pixels[:, None]
+    return {"pixel_values": pixels, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_captions_are_those_of_generate(both, num_beams):
+    model, captioner = both
+    inputs = make_inputs(model, captioner, PHOTOS[:2])
+    settings = {"max_new_tokens": LENGTH, "do_sample": False, "num_beams": num_beams}
+    expected = model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :].tolist()
+    options = {"num_beams": num_beams, "max_length": LENGTH, "early_stopping": False}
+    written = [captions[0] for captions in captioner.captions(PHOTOS[:2], **options)]
+    for caption, row in zip(written, expected, strict=True):
+        assert list(caption.tokens) == row[: len(caption.tokens)]
+        assert not set(row[len(caption.tokens) :]) - {model.generation_config.pad_token_id}
+    assert written[0].tokens != written[1].tokens  # or the photo would not count
+
+
+def test_weights_are_those_of_generate(both):
+    model, captioner = both
+    inputs = make_inputs(model, captioner, PHOTOS[:1])
+    output = model.generate(
+        **inputs,
+        max_new_tokens=LENGTH,
+        do_sample=False,
+        output_attentions=True,
+        return_dict_in_generate=True,
+    )
+    columns = inputs["input_ids"][0] == model.config.image_token_id
+    steps = [torch.stack(layers)[:, 0, :, -1] for layers in output.attentions]
+    # each step (layers, heads, the sequence so far), of which the photo
+    expected = torch.stack([step[..., : len(columns)][..., columns] for step in steps], 2)
+    caption = captioner.caption(PHOTOS[0], num_beams=1, max_length=LENGTH)
+    attention = captioner.explain(PHOTOS[0], caption).attention
+    weights = torch.from_numpy(attention.weights)
+    assert attention.grid_size == (4, 4)
+    torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_token_tree_is_rated_as_the_sentence(both):
+    _, captioner = both
+    network = captioner.network
+    decoder, features = network.decoder, network.encode(PHOTOS[:2])
+    tokens = torch.randint(10, 200, (4, 5))  # two rows for each photo
+    first = decoder(tokens, decoder.look_at(features), need_weights=True)
+    tree = TokenTree.branches(torch.arange(5), cached=5)
+    again = decoder(tokens, first.cache, need_weights=True, tree=tree)
+    torch.testing.assert_close(again.logits, first.logits, atol=1e-4, rtol=1e-4)
+    for layer, expected in zip(again.cross_attn_weights, first.cross_attn_weights, strict=True):
+        torch.testing.assert_close(layer, expected, atol=1e-5, rtol=0)
+
+
+def test_gradients_are_those_of_whole_matrices(both):
+    """Of the last token, which no other token's attention lies between."""
+    model, captioner = both
+    network = captioner.network
+    photo = captioner.encode(PHOTOS[:1])[0]
+    tokens = list(captioner.caption(PHOTOS[0], num_beams=1, max_length=5).tokens)
+    inputs = make_inputs(model, captioner, PHOTOS[:1])
+    ids = torch.cat([inputs["input_ids"], torch.tensor([tokens[:-1]])], 1)
+    inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    output = model(**inputs, output_attentions=True, use_cache=False)
+    rating = output.logits[0, -1].log_softmax(-1)[tokens[-1]]
+    expected = torch.stack(torch.autograd.grad(rating, output.attentions))[:, 0, :, -1]
+    expected = expected[..., ids[0] == model.config.image_token_id]
+    gradients = torch.from_numpy(replay_with_gradients(network, photo, tokens).gradients)[:, :, -1]
+    assert gradients.abs().max() > 1e-4
+    torch.testing.assert_close(gradients, expected, atol=1e-5, rtol=1e-3)
+    assert (replay(network, photo, tokens).weights >= 0).all()
+
+
+@torch.inference_mode()
+def test_the_grid_is_in_the_photos_order(both, tmp_path):
+    """A cell that is painted changes its own feature most; small weights hardly mix patches."""
+    model, captioner = both
+    encoder = captioner.network.encoder
+    saved = {name: p.clone() for name, p in encoder.named_parameters()}
+    for name, p in encoder.named_parameters():
+        if ("self_attn" in name or "mlp" in name) and p.dim() == 2:
+            p.mul_(0.02)
+    plain = torch.zeros(1, 3, *encoder.image_size)
+    height, width = (s // n for s, n in zip(encoder.image_size, encoder.grid_size, strict=True))
+    before = encoder(plain)[0]
+    for cell in range(16):
+        row, column = divmod(cell, 4)
+        painted = plain.clone()
+        painted[..., row * height : (row + 1) * height, column * width : (column + 1) * width] = 2
+        changes = (encoder(painted)[0] - before).norm(dim=-1)
+        assert int(changes.argmax()) == cell
+    for name, p in encoder.named_parameters():
+        p.copy_(saved[name])
+
+
+def test_what_a_user_types_stays_text(both):
+    model, captioner = both
+    for text in ("</s>", "a <image> here"):
+        tokens, _ = captioner.network.tokenizer.encode(text)
+        assert not {model.config.image_token_id, captioner.network.tokenizer.end} & set(tokens)
+    assert captioner.explain(PHOTOS[0], "A <image> dog.").heatmap(word=1).shape == (4, 4)
+
+
+def test_typed_sentences_begin_as_written_ones(both):
+    """Behind "Assistant:" a space comes first."""
+    tokenizer = both[1].network.tokenizer
+    pieces = [tokenizer.tokenizer.id_to_token(i) for i in tokenizer.encode("A dog.")[0]]
+    assert pieces[0].startswith("Ġ")
+    assert [word.text for word in tokenizer.words(tokenizer.encode("A dog.")[0])] == ["A", "dog."]
+
+
+def test_methods_that_need_patches_are_refused(both):
+    _, captioner = both
+    with pytest.raises(OptionError, match="cannot leave patches out"):
+        captioner.explain(PHOTOS[0], "A dog.", methods=["occlusion"])
+    with pytest.raises(OptionError, match="cannot be rolled out"):
+        captioner.explain(PHOTOS[0], "A dog.", methods=["gradient-rollout"])
+
+
+def test_runners_up_and_streams(both):
+    _, captioner = both
+    caption = captioner.caption(PHOTOS[0], num_beams=1, max_length=6)
+    assert list(captioner.stream(PHOTOS[0], num_beams=1, max_length=6))[-1].tokens == caption.tokens
+    assert captioner.alternatives(PHOTOS[0], caption)
+
+
+@pytest.mark.parametrize(
+    "family, reason",
+    [("blip-2", "a few queries"), ("moondream1", "its own program"), ("lfm2_vl", "no attention")],
+)
+def test_what_does_not_fit_is_told_why(family, reason, tmp_path):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
+    with pytest.raises(CheckpointError, match=f"a {family} model is not read: .*{reason}"):
+        load(tmp_path)
+
+
+TEMPLATE = """{% for line in messages[0]['content'] %}{% if line['type'] == 'image' %}<image>
+{% else %}{{ line['text'] }}{% endif %}{% endfor %} Answer:"""
+
+
+def test_the_prompt_is_the_checkpoints_own_and_its_photo_whole(tmp_path):
+    """By its chat template; its own image processor would cut the photo into tiles."""
+    save_prompted("smolvlm", tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    sides = {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 64}}
+    Idefics3ImageProcessor(**sides).save_pretrained(tmp_path)
+    network = load(tmp_path).network
+    prompt = network.tokenizer.tokenizer.decode(
+        network.decoder.prompt.tolist(), skip_special_tokens=False
+    )
+    around = "<fake_token_around_image>"
+    assert prompt.startswith(f"{around}<global-img>" + "<image>" * 16 + around)
+    assert prompt.endswith("Describe the image in one short sentence. Answer:")
+    assert network.pixel_values(PHOTOS).shape == (2, 3, 64, 64)

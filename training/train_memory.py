@@ -1,0 +1,221 @@
+"""Teach a captioner to look at a memory: `python -m training.train_memory --data DIR --output DIR`.
+
+Only the encoder of remembered captions learns. Image encoder and decoder stay as they are, so that
+without a memory the captions do too.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from model.captioner import Captioner, choose_device
+from model.error_reporting import report_errors
+from model.errors import DataError
+from model.memory import Memory, RememberedPhoto
+from model.memory.memory import NUM_NEAREST, Neighbour, fingerprint_encoder, pool_photos
+from model.network.memory_encoder import stack_contexts
+from model.network.network import Network
+from model.network.tokenizer import as_sentence
+from model.output_path import check_output_folder
+from training.data import CaptionedImage, read_corpora
+from training.data.dataset import IGNORED
+from training.options import (
+    COUNT,
+    FRACTION,
+    POSITIVE,
+    SEED,
+    HelpFormatter,
+    add_checkpoint_option,
+    add_data_options,
+)
+from training.settings import name_option
+
+ENCODING_BATCH = 32  # photos
+
+
+def add_memory_encoder(captioner: Captioner, num_layers: int) -> Captioner:
+    """The captioner with a new memory encoder, which alone may learn."""
+    old = captioner.network
+    network = Network(
+        replace(old.config, memory_layers=num_layers),
+        old.tokenizer,
+        old.image_processor,
+        old.encoder,
+        old.decoder,
+    )
+    network.requires_grad_(False).eval()
+    assert network.memory_encoder is not None  # as the configuration says
+    network.memory_encoder.requires_grad_(True).to(old.device)
+    return Captioner(network, name=captioner.name, familiarity=captioner.familiarity)
+
+
+class Retriever:
+    """What each training photo is given to look at: captions of others, never its own.
+
+    Args:
+        memory: of the training photos, in their order.
+        share_random: of the photos that are given captions of any others instead of the nearest.
+    """
+
+    def __init__(self, memory: Memory, share_random: float):
+        self.memory, self.share_random = memory, share_random
+        self.nearest = [
+            memory.nearest(memory.features[i : i + 1], NUM_NEAREST, leave_out={entry.name})[0]
+            for i, entry in enumerate(tqdm(memory.entries, "nearest", leave=False))
+        ]
+
+    def choose_entries(self, index: int, random_numbers: random.Random) -> list[Neighbour]:
+        """The entries for photo `index`: 1 to `NUM_NEAREST` of the nearest, or of any others."""
+        count = random_numbers.randint(1, NUM_NEAREST)
+        if random_numbers.random() >= self.share_random:
+            return self.nearest[index][:count]
+        own = self.memory.entries[index].name
+        others = [i for i, entry in enumerate(self.memory.entries) if entry.name != own]
+        drawn = random_numbers.sample(others, min(count, len(others)))
+        return [Neighbour(i, 0.0) for i in drawn]
+
+
+def encode_photos(network: Network, items: Sequence[CaptionedImage]) -> Tensor:
+    """Image features of all photos (photos, S, image_width), in half precision on the CPU."""
+    batches = []
+    for start in tqdm(range(0, len(items), ENCODING_BATCH), "encoding", leave=False):
+        paths = [item.path for item in items[start : start + ENCODING_BATCH]]
+        batches.append(network.encode(paths).to("cpu", torch.float16))
+    return torch.cat(batches)
+
+
+def compute_loss(
+    network: Network,
+    image_features: Tensor,
+    remembered: Sequence[Sequence[Sequence[int]]],
+    captions: Sequence[Sequence[Sequence[int]]],
+) -> Tensor:
+    """The mean cross-entropy of the captions' tokens.
+
+    image_features: (images, S, image_width). remembered, captions: for each image token lists
+        without start and end, of `captions` equally many an image.
+    """
+    flat = [tokens for group in remembered for tokens in group]
+    features = iter(network.encode_captions(flat))
+    contexts = [
+        torch.cat([image, *(next(features) for _ in group)])
+        for image, group in zip(image_features, remembered, strict=True)
+    ]
+    start, end = network.tokenizer.start, network.tokenizer.end
+    rows = [torch.tensor([start, *tokens, end]) for group in captions for tokens in group]
+    tokens = nn.utils.rnn.pad_sequence(rows, True, IGNORED).to(network.device)
+    labels = tokens[:, 1:]
+    inputs = tokens[:, :-1].masked_fill(tokens[:, :-1] == IGNORED, end)
+    logits = network.decoder(inputs, network.decoder.look_at(*stack_contexts(contexts))).logits
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, label_smoothing=0.1
+    )
+
+
+@report_errors
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train_memory",
+        description="Teach a captioner to look at captions of remembered photos.",
+        formatter_class=HelpFormatter,
+    )
+    add_data_options(parser, several=True)
+    add_checkpoint_option(parser)
+    parser.add_argument("--output", required=True, help="folder of the captioner that has learned")
+    numbers = {
+        "memory_layers": (COUNT, 2, "layers of the memory encoder"),
+        "epochs": (COUNT, 4, "passes over the photos"),
+        "batch_size": (COUNT, 32, "photos a step"),
+        "captions_per_photo": (COUNT, 2, "of a photo's captions, drawn anew in each pass"),
+        "rate": (POSITIVE, 5e-4, "peak learning rate"),
+        "share_random": (FRACTION, 0.15, "of the photos that see captions of any others"),
+        "seed": (SEED, 0, "seed of weights and order"),
+    }
+    for name, (limit, default, help) in numbers.items():
+        parser.add_argument(name_option(name), type=limit.type, default=default, help=help)
+    settings = parser.parse_args(arguments)
+    for name, (limit, _, _) in numbers.items():
+        limit.check(name_option(name), getattr(settings, name))
+    output = Path(settings.output)
+    check_output_folder(output)
+    corpora = read_corpora(settings.data, settings.format)
+    items = [item for corpus in corpora for item in corpus.items if item.split == "train"]
+    if len(items) < 2:
+        raise DataError(
+            f"{', '.join(settings.data)}: {len(items)} train photos; a memory takes two, of which "
+            "one shows the other's captions"
+        )
+    torch.manual_seed(settings.seed)
+    plain = Captioner.from_pretrained(settings.checkpoint).to(choose_device())
+    captioner = add_memory_encoder(plain, settings.memory_layers)
+    train(captioner, items, settings, output)
+    return 0
+
+
+def train(
+    captioner: Captioner,
+    items: Sequence[CaptionedImage],
+    settings: argparse.Namespace,
+    output: Path,
+) -> None:
+    """Train the memory encoder, and save the captioner after every pass."""
+    network, random_numbers = captioner.network, random.Random(settings.seed)
+    features = encode_photos(network, items)
+    pooled = pool_photos(features, network.encoder.num_prefix_tokens).half()
+    entries = tuple(RememberedPhoto(item.name, tuple(item.captions)) for item in items)
+    memory = Memory(entries, pooled, captioner.name, fingerprint_encoder(network))
+    retriever = Retriever(memory, settings.share_random)
+    longest = network.config.max_length - 1
+    texts = [
+        [network.tokenizer.encode(as_sentence(text))[0][: longest - 1] for text in item.captions]
+        for item in items
+    ]
+    assert network.memory_encoder is not None
+    optimiser = torch.optim.AdamW(network.memory_encoder.parameters(), settings.rate)
+    steps = settings.epochs * -(-len(items) // settings.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.rate, total_steps=steps, pct_start=0.1
+    )
+    for epoch in range(settings.epochs):
+        order = random_numbers.sample(range(len(items)), len(items))
+        total = 0.0
+        network.memory_encoder.train()
+        starts = range(0, len(items), settings.batch_size)
+        for start in tqdm(starts, f"pass {epoch + 1}", mininterval=10):
+            batch = order[start : start + settings.batch_size]
+            remembered = [
+                [
+                    caption.tokens
+                    for caption in memory.choose_captions(
+                        network, retriever.choose_entries(index, random_numbers)
+                    )
+                ]
+                for index in batch
+            ]
+            captions = [
+                random_numbers.choices(texts[i], k=settings.captions_per_photo) for i in batch
+            ]
+            loss = compute_loss(
+                network, features[batch].float().to(network.device), remembered, captions
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.memory_encoder.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+        print(f"pass {epoch + 1}: loss {total / len(starts):.4f}", flush=True)
+        network.memory_encoder.eval()
+        captioner.save_pretrained(output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
