@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers.trainer_utils import get_last_checkpoint
 
 from model import Captioner
 from model.error_reporting import report_errors
@@ -22,7 +21,12 @@ from model.output_path import check_output_folder
 from training.data import read_corpora
 from training.data.ptb_tokenizer import tokenize
 from training.data.text import read_lines
-from training.loop.checkpoints import check_same_run, report_write_errors
+from training.loop.checkpoints import (
+    check_same_run,
+    find_last_checkpoint,
+    make_absolute,
+    report_write_errors,
+)
 from training.loop.preparation import create_network
 from training.loop.run_folder import BEST, DATA, SETTINGS, write_json
 from training.loop.text_trainer import train_on_sentences
@@ -99,28 +103,32 @@ def main(arguments: list[str] | None = None) -> int:
     sentences = read_sentences(settings.text, settings.data)
     digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()[:16]
     summary = {"text": {"captions": len(sentences), "digest": digest}}
-    record = {name: getattr(settings, name) for name in ("encoder", *numbers)}
+    record = {"encoder": make_absolute(settings.encoder)}
+    record |= {name: getattr(settings, name) for name in numbers}
+    last_checkpoint = None
     if (output / SETTINGS).is_file():
         check_same_run(output, record, summary)
+        last_checkpoint = find_last_checkpoint(output, has_average=False)
     torch.manual_seed(settings.seed)
     network = create_network(settings, sentences)
     with report_write_errors(output):
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / SETTINGS, record)
         write_json(output / DATA, summary)
-        held_out = sentences[::EVERY_HELD_OUT]
-        learned = [text for i, text in enumerate(sentences) if i % EVERY_HELD_OUT]
-        loss = train_on_sentences(
-            network,
-            learned,
-            held_out,
-            output,
-            get_last_checkpoint(output),
-            rate=settings.rate,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-        )
+    held_out = sentences[::EVERY_HELD_OUT]
+    learned = [text for i, text in enumerate(sentences) if i % EVERY_HELD_OUT]
+    loss = train_on_sentences(
+        network,
+        learned,
+        held_out,
+        output,
+        last_checkpoint,
+        rate=settings.rate,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+    )
+    with report_write_errors(output):
         Captioner(network).save_pretrained(output / BEST)
     print(
         f"{len(learned):,} captions; {loss:.2f} nats a token on {len(held_out):,} others; "

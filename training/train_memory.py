@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
 
 from model.captioner import Captioner, choose_device
 from model.error_reporting import report_errors
@@ -181,9 +182,7 @@ def train(
     assert network.memory_encoder is not None
     optimiser = torch.optim.AdamW(network.memory_encoder.parameters(), settings.rate)
     steps = settings.epochs * -(-len(items) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.rate, total_steps=steps, pct_start=0.1
-    )
+    schedule = get_cosine_schedule_with_warmup(optimiser, -(-steps // 10), steps)
     for epoch in range(settings.epochs):
         order = random_numbers.sample(range(len(items)), len(items))
         total = 0.0

@@ -17,27 +17,32 @@
 
   const findVisible = (selector) => [...document.querySelectorAll(`[role=tabpanel] ${selector}`)]
     .find((element) => element.closest("[role=tabpanel]").checkVisibility());
+  // Gives files to the tab's own input, which says what is wrong with them; false where there is none.
   const take = (files) => {
     const input = findVisible("input[type=file]");
-    if (!input) return; // a tab without photos, or the camera is on
+    if (!input || !files.length) return false; // a tab without photos, or the camera is on
     const transfer = new DataTransfer();
     for (const file of input.multiple ? files : files.slice(0, 1)) transfer.items.add(file);
     input.files = transfer.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
+    return true;
   };
-  const keepImages = (transfer) => [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+  const isText = ({ target }) => target.closest?.("input:not([type=file]), textarea, [contenteditable]");
   addEventListener("paste", (event) => {
-    const files = keepImages(event.clipboardData);
-    if (!files.length) return;
+    // spreadsheets put a picture of their cells beside the text
+    if (isText(event) && event.clipboardData?.types.includes("text/plain")) return;
+    const images = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (!take(images)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    take(files);
   }, true);
-  addEventListener("dragover", (event) => event.preventDefault());
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files"); // and is no text that is moved
+  addEventListener("dragover", (event) => {
+    if (hasFiles(event)) event.preventDefault();
+  });
   addEventListener("drop", (event) => {
-    if (event.defaultPrevented) return; // by a box, which takes it itself
+    if (event.defaultPrevented || !hasFiles(event)) return; // a box takes it itself
     event.preventDefault();
-    const files = keepImages(event.dataTransfer);
-    if (files.length) take(files);
+    take([...event.dataTransfer.files]);
   });
 }

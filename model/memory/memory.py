@@ -151,7 +151,8 @@ class Memory:
 
     def check_captioner(self, network: Network, name: str) -> None:
         """Raises OptionError for a captioner whose image encoder did not see these photos."""
-        if fingerprint_encoder(network) != self.encoder:
+        is_as_wide = self.features.shape[1] == 2 * network.config.image_width
+        if fingerprint_encoder(network) != self.encoder or not is_as_wide:
             raise OptionError(
                 f"the memory was made with the image encoder of {self.captioner!r}, not with that "
                 f"of {name!r}; build it again with this captioner"

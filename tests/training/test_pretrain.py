@@ -1,13 +1,14 @@
 """A decoder that knows the language of captions before it sees photos."""
 
-import json
 import random
+import shutil
 
 import pytest
 import torch
 
 from model import load
 from model.explain.replay import score_tokens
+from training.loop.text_trainer import TextTrainer
 from training.pretrain import main
 
 SUBJECTS, VERBS, PLACES = ("dog", "cat", "man"), ("runs", "sits", "sleeps"), ("grass", "sand")
@@ -54,16 +55,28 @@ def test_it_learns_the_language_and_keeps_the_encoder(text, start, tmp_path, cap
 
 
 @pytest.mark.slow
-def test_resumed_is_uninterrupted(text, start, tmp_path):
+def test_resumed_is_uninterrupted(text, start, tmp_path, monkeypatch, capsys):
     side = load(start).network.config.image_size[0]
     options = {"image-size": side, "epochs": 3}
     assert main(build_command(text, start, tmp_path / "whole", **options)) == 0
-    assert main(build_command(text, start, tmp_path / "parts", **options)) == 0
     whole = load(tmp_path / "whole" / "best").network.state_dict()
-    last = next((tmp_path / "parts").glob("checkpoint-*"))
-    state = json.loads((last / "trainer_state.json").read_text())
-    assert state["global_step"] == state["max_steps"]
-    assert main(build_command(text, start, tmp_path / "parts", **options)) == 0, "it has ended"
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(trainer, *args, **kwargs):
+        save(trainer, *args, **kwargs)
+        raise Interrupted
+
+    save = TextTrainer._save_checkpoint
+    with monkeypatch.context() as patched:
+        patched.setattr(TextTrainer, "_save_checkpoint", stop)  # after the first pass
+        assert main(build_command(text, start, tmp_path / "parts", **options)) == 2
+    (first,) = (tmp_path / "parts").glob("checkpoint-*")
+    cut = shutil.copytree(first, tmp_path / "parts" / "checkpoint-9999")  # as a lost machine leaves
+    (cut / "model.safetensors").write_bytes(b"")
+    assert main(build_command(text, start, tmp_path / "parts", **options)) == 0
+    assert "checkpoint-9999 is skipped" in capsys.readouterr().err
     for name, weight in load(tmp_path / "parts" / "best").network.state_dict().items():
         assert torch.equal(weight, whole[name])
 

@@ -18,9 +18,9 @@ class PhotoSchedule:
     """The photos of an epoch: as many as there are, each corpus by its share.
 
     A corpus with more than its share of the photos needs several epochs to come through once, one
-    with fewer comes through more than once an epoch; none of its photos comes again before all
-    others did. What comes when depends on the seed, the epoch and the place in it alone, so that a
-    run that is resumed sees what it would have seen.
+    with fewer comes through more than once an epoch, and none of its photos has more places than
+    another but one. (The Trainer shuffles the places of an epoch.) What stands where depends on the
+    seed, the epoch and the place alone, so that a run that is resumed sees what it would have seen.
 
     Args:
         sizes: photos of each corpus, which follow one another.
@@ -50,7 +50,7 @@ class PhotoSchedule:
         return ScheduledPhoto(sum(self._sizes[:corpus]) + order[rank], num_passes)
 
 
-@lru_cache(maxsize=8)  # of each corpus the pass that ends and the one that begins
+@lru_cache(maxsize=64)  # of each corpus the pass that ends and the one that begins
 def _shuffle(size: int, seed: int, corpus: int, num_passes: int) -> list[int]:
     generator = torch.Generator().manual_seed(hash((seed, corpus, num_passes)) % 2**63)
     return torch.randperm(size, generator=generator).tolist()

@@ -23,7 +23,7 @@ from training.settings import TrainingSettings, name_option
 
 WEIGHTS = "model.safetensors"
 STATE = "trainer_state.json"  # which the Trainer writes last
-REQUIRED_FILES = (WEIGHTS, AVERAGE, "optimizer.pt", "scheduler.pt", STATE)
+REQUIRED_FILES = (WEIGHTS, "optimizer.pt", "scheduler.pt", STATE)
 EARLIER_ENCODER = "captioner.encoder.backbone."  # of tensors, before the ViT was our own
 CHECKSUMS = "checksums.json"  # of the weights: safetensors has none, torch's files are zips
 PATH_SETTINGS = ("checkpoint", "encoder", "output", "cache")  # those that may be paths, and data
@@ -61,18 +61,18 @@ def read_run_state(checkpoint: str | Path) -> RunState:
 def record_settings(settings: TrainingSettings) -> dict:
     """The settings as the run folder keeps them: paths absolute, hub ids as they are."""
     record = dataclasses.asdict(settings)
-    record["data"] = [_make_absolute(folder) for folder in record["data"]]
+    record["data"] = [make_absolute(folder) for folder in record["data"]]
     if len(record["data"]) == 1:  # as before there could be several
         record["data"] = record["data"][0]
     if record["data_shares"]:
         record["data_shares"] = list(record["data_shares"])
     for name in PATH_SETTINGS:
         if record[name]:
-            record[name] = _make_absolute(record[name])
+            record[name] = make_absolute(record[name])
     return record
 
 
-def _make_absolute(name: str) -> str:
+def make_absolute(name: str) -> str:
     """A path without the folder that the command was given in; a hub id as it is."""
     return os.path.abspath(name) if os.path.exists(name) else name
 
@@ -145,15 +145,18 @@ def check_encoder_order(checkpoint: str | Path, network: Network) -> None:
         )
 
 
-def find_last_checkpoint(output: Path, verbose: bool = True) -> str | None:
+def find_last_checkpoint(
+    output: Path, verbose: bool = True, has_average: bool = True
+) -> str | None:
     """The newest checkpoint of which every file can be read, or None.
 
+    has_average: whether the run keeps the average of its weights.
     verbose: report on standard error which newer ones are skipped, and because of which file.
     """
     steps = [path.name.removeprefix("checkpoint-") for path in output.glob("checkpoint-*")]
     steps = sorted((int(step) for step in steps if step.isdecimal()), reverse=True)
     for checkpoint in (output / f"checkpoint-{step}" for step in steps):
-        damage = describe_damage(checkpoint)
+        damage = describe_damage(checkpoint, has_average)
         if damage is None:
             return str(checkpoint)
         if verbose:
@@ -163,13 +166,13 @@ def find_last_checkpoint(output: Path, verbose: bool = True) -> str | None:
     return None
 
 
-def describe_damage(checkpoint: Path) -> str | None:
+def describe_damage(checkpoint: Path, has_average: bool = True) -> str | None:
     """What is wrong with the first file that is missing or incomplete; None if all are complete.
 
     A run may be killed while it writes or deletes a checkpoint; a full disk truncates files, and a
     machine that dies leaves them empty or filled with zeros.
     """
-    for name in REQUIRED_FILES:
+    for name in (*REQUIRED_FILES, AVERAGE) if has_average else REQUIRED_FILES:
         if not (checkpoint / name).is_file():
             return f"{checkpoint / name}: missing"
     checksums = {}

@@ -10,6 +10,7 @@ from transformers import Trainer, TrainingArguments
 
 from model.network.network import Network
 from training.data.dataset import IGNORED, collate_captions, encode_caption
+from training.loop.checkpoints import report_write_errors, write_checksums
 from training.loop.precision import is_bfloat16_fast
 
 LABEL_SMOOTHING = 0.1
@@ -35,6 +36,18 @@ class TextLearner(nn.Module):
             label_smoothing=smoothing,
         )
         return {"loss": loss}
+
+
+class TextTrainer(Trainer):
+    """The Trainer, which says what is wrong when a checkpoint cannot be written."""
+
+    def save_model(self, output_dir=None, _internal_call=False):
+        super().save_model(output_dir, _internal_call)
+        write_checksums(Path(output_dir))
+
+    def _save_checkpoint(self, *args, **kwargs):
+        with report_write_errors(Path(self.args.output_dir)):
+            super()._save_checkpoint(*args, **kwargs)
 
 
 def train_on_sentences(
@@ -63,7 +76,7 @@ def train_on_sentences(
         tokens, labels = collate_captions([captions])
         return {"tokens": tokens, "labels": labels}
 
-    trainer = Trainer(
+    trainer = TextTrainer(
         TextLearner(network),
         TrainingArguments(
             output_dir=str(output),
@@ -91,6 +104,17 @@ def train_on_sentences(
         data_collator=collate,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint)
-    loss = trainer.evaluate()["eval_loss"]
-    network.to("cpu").eval()
-    return loss
+    return measure_loss(network, encode(held_out), batch_size)
+
+
+@torch.no_grad()
+def measure_loss(network: Network, captions: list[list[int]], batch_size: int) -> float:
+    """The cross-entropy of captions without photos, in nats a token; the network comes to the
+    CPU."""
+    learner, total, num_labels = TextLearner(network.to("cpu")).eval(), 0.0, 0
+    for start in range(0, len(captions), batch_size):
+        tokens, labels = collate_captions([captions[start : start + batch_size]])
+        count = int((labels != IGNORED).sum())
+        total += float(learner(tokens, labels)["loss"]) * count
+        num_labels += count
+    return total / num_labels

@@ -1,15 +1,13 @@
 """Sentences in several languages: text files of equal length, or one table."""
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import DataError
 from model.files import suggest_similar
-from training.data.text import read_text
+from training.data.text import read_lines, read_text
 
 FILES_HELP = (
     "text files of equal length, a sentence a line, whose endings are their languages (train.en "
@@ -85,14 +83,14 @@ def _read_text_files(files: list[str]) -> dict[str, list[str]]:
 
 
 def _read_table(path: Path) -> dict[str, list[str]]:
-    table = csv.reader(io.StringIO(read_text(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
-    rows = [row for row in table if row]
-    if not rows:
+    numbered = [(number, line.split("\t")) for number, line in read_lines(path)]
+    if not numbered:
         raise DataError(f"{path}: empty")
+    rows = [row for _, row in numbered]
     languages = [name.strip() for name in rows[0]]
     if len(set(languages)) < len(languages):
         raise DataError(f"{path}: its first row names a language twice")
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in numbered[1:]:
         if len(row) != len(languages):
             raise DataError(
                 f"{path}, row {number}: {len(row)} columns, but the first row names "

@@ -326,6 +326,7 @@ field("undo").onclick = () => {
   const before = earlier.pop();
   stopPlaying();
   ({ shown, own } = before);
+  wanted = {};
   showWords();
   showDone(null);
 };
@@ -348,6 +349,7 @@ field("copy").onclick = async () => {
 // A request that failed leaves no new value behind: the page says so instead.
 element.addEventListener("lens:failed", () => {
   busy(false);
+  wanted = {}; // or each caption from here on would ask for it again
   find(".announcement").textContent = "That did not work.";
   if (earlier.at(-1)?.isAsked) ({ own } = earlier.pop());
   if (shown.state === "writing") {

@@ -19,11 +19,11 @@ from training.loop.checkpoints import (
     report_write_errors,
     write_checksums,
 )
-from training.loop.run_folder import DATA, SETTINGS
+from training.loop.run_folder import AVERAGE, DATA, SETTINGS
 from training.loop.trainer import restore_checkpoint
 from training.settings import parse_settings
 
-FILES = (*REQUIRED_FILES, "rng_state.pth", "training_args.bin", CHECKSUMS)
+FILES = (*REQUIRED_FILES, AVERAGE, "rng_state.pth", "training_args.bin", CHECKSUMS)
 
 
 @pytest.fixture
