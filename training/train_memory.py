@@ -28,6 +28,7 @@ from model.network.tokenizer import as_sentence
 from model.output_path import check_output_folder
 from training.data import CaptionedImage, read_corpora
 from training.data.dataset import IGNORED
+from training.evaluation.data_checks import check_data
 from training.options import (
     COUNT,
     FRACTION,
@@ -148,7 +149,10 @@ def main(arguments: list[str] | None = None) -> int:
     output = Path(settings.output)
     check_output_folder(output)
     corpora = read_corpora(settings.data, settings.format)
-    items = [item for corpus in corpora for item in corpus.items if item.split == "train"]
+    listed = [item for corpus in corpora for item in corpus.items if item.split == "train"]
+    items = check_data(listed).readable
+    if lost := len(listed) - len(items):
+        print(f"warning: {lost} photos cannot be read and are left out", file=sys.stderr)
     if len(items) < 2:
         raise DataError(
             f"{', '.join(settings.data)}: {len(items)} train photos; a memory takes two, of which "

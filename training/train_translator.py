@@ -12,11 +12,11 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model.error_reporting import report_errors
 from model.errors import DataError, OptionError
-from model.network.tokenizer import as_sentence
 from model.output_path import check_output_folder
 from model.translation.config import TranslatorConfig
 from model.translation.network import TranslatorNetwork
 from model.translation.tokenizer import TranslatorTokenizer
+from model.translation.translator import Translator
 from training.loop.checkpoints import (
     check_same_run,
     find_last_checkpoint,
@@ -150,10 +150,12 @@ def check_lengths(
         raise DataError("--train: every sentence is longer than --max-length")
     if left_out := text.num_lines * len(text.targets) - num_pairs:
         print(f"{left_out:,} pairs are longer than --max-length and left out", file=sys.stderr)
-    encode = network.tokenizer.encode
-    longest = max(len(encode(as_sentence(sentence))[0]) for sentence in dev.sentences[dev.source])
-    if longest >= network.config.max_length:
-        raise DataError(f"--dev: a sentence of {longest} tokens; give a larger --max-length")
+    translator = Translator(network)
+    for number, sentence in enumerate(dev.sentences[dev.source], 1):
+        try:
+            translator.read_sentence(sentence)
+        except OptionError as error:
+            raise DataError(f"--dev, sentence {number}: {error}") from error
 
 
 def create_trainer(
