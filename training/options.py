@@ -1,7 +1,7 @@
 """Options that several of the commands share, and what numbers may be."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -45,6 +45,31 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         if action.default in (None, False) or "(default:" in action.help:
             return action.help
         return super()._get_help_string(action)
+
+
+def name_option(setting: str) -> str:
+    """The command line's name for a setting: `encoder_rate` is `--encoder-rate`."""
+    return f"--{setting.replace('_', '-')}"
+
+
+Numbers = Mapping[str, tuple[Limit, Any, str]]  # of settings: limit, default and help
+
+
+def add_number_options(parser: argparse.ArgumentParser, numbers: Numbers) -> None:
+    """Add an option for each of these settings."""
+    for name, (limit, default, help) in numbers.items():
+        parser.add_argument(name_option(name), type=limit.type, default=default, help=help)
+
+
+def check_numbers(
+    parser: argparse.ArgumentParser, settings: argparse.Namespace, numbers: Numbers
+) -> None:
+    """End the program with the parser's message where one of these settings is not allowed."""
+    for name, (limit, _, _) in numbers.items():
+        try:
+            limit.check(name_option(name), getattr(settings, name))
+        except OptionError as error:
+            parser.error(f"argument {error}")
 
 
 def add_data_options(

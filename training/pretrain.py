@@ -14,13 +14,12 @@ import torch
 
 from model import Captioner
 from model.error_reporting import report_errors
-from model.errors import DataError, OptionError
-from model.files import suggest_similar
+from model.errors import DataError
 from model.network.tokenizer import as_sentence
 from model.output_path import check_output_folder
 from training.data import read_corpora
 from training.data.ptb_tokenizer import tokenize
-from training.data.text import read_lines
+from training.data.text import check_file, read_lines
 from training.loop.checkpoints import (
     check_same_run,
     find_last_checkpoint,
@@ -30,8 +29,16 @@ from training.loop.checkpoints import (
 from training.loop.preparation import create_network
 from training.loop.run_folder import BEST, DATA, SETTINGS, write_json
 from training.loop.text_trainer import train_on_sentences
-from training.options import COUNT, FRACTION, POSITIVE, SEED, HelpFormatter
-from training.settings import NEW_CAPTIONER, name_option
+from training.options import (
+    COUNT,
+    FRACTION,
+    POSITIVE,
+    SEED,
+    HelpFormatter,
+    add_number_options,
+    check_numbers,
+)
+from training.settings import NEW_CAPTIONER
 
 MIN_SENTENCES = 100  # fewer teach no language
 EVERY_HELD_OUT = 100  # of so many sentences one is kept to measure by
@@ -43,9 +50,7 @@ def read_sentences(texts: list[str], data: list[str]) -> list[str]:
     Raises DataError for a file that cannot be read, and for too few captions.
     """
     for name in texts:
-        if not Path(name).is_file():
-            hint = suggest_similar(Path(name))
-            raise DataError(f"{name}: no such file" + (f"; {hint}" if hint else ""))
+        check_file(name)
     lines = [line for name in texts for _, line in read_lines(Path(name))]
     for corpus in read_corpora(data) if data else []:
         lines += [text for item in corpus.items if item.split == "train" for text in item.captions]
@@ -71,33 +76,22 @@ def main(arguments: list[str] | None = None) -> int:
     add("--data", nargs="+", default=[], metavar="DIR", help="their train captions too")
     add("--encoder", required=True, help="image encoder or captioner, a folder or hub id")
     add("--output", required=True, help="run folder; the captioner is written to OUTPUT/best")
+    new = NEW_CAPTIONER
     numbers = {
-        "image_size": (COUNT, "side of the input image in pixels"),
-        "width": (COUNT, "width of the decoder"),
-        "layers": (COUNT, "layers of the decoder"),
-        "heads": (COUNT, "attention heads of the decoder"),
-        "vocab_size": (COUNT, "tokens of the new tokenizer, which learns from the texts"),
-        "dropout": (FRACTION, "dropout in the decoder"),
-        "rate": (POSITIVE, "peak learning rate"),
-        "epochs": (POSITIVE, "passes over the texts"),
-        "batch_size": (COUNT, "captions a step"),
-        "seed": (SEED, "seed of weights, order and dropout"),
+        "image_size": (COUNT, new["image_size"], "side of the input image in pixels"),
+        "width": (COUNT, new["width"], "width of the decoder"),
+        "layers": (COUNT, new["layers"], "layers of the decoder"),
+        "heads": (COUNT, new["heads"], "attention heads of the decoder"),
+        "vocab_size": (COUNT, new["vocab_size"], "tokens of the tokenizer, learned from the texts"),
+        "dropout": (FRACTION, 0.1, "dropout in the decoder"),
+        "rate": (POSITIVE, 1e-3, "peak learning rate"),
+        "epochs": (POSITIVE, 5, "passes over the texts"),
+        "batch_size": (COUNT, 256, "captions a step"),
+        "seed": (SEED, 0, "seed of weights, order and dropout"),
     }
-    defaults = NEW_CAPTIONER | {
-        "dropout": 0.1,
-        "rate": 1e-3,
-        "epochs": 5,
-        "batch_size": 256,
-        "seed": 0,
-    }
-    for name, (limit, help) in numbers.items():
-        add(name_option(name), type=limit.type, default=defaults[name], help=help)
+    add_number_options(parser, numbers)
     settings = parser.parse_args(arguments)
-    for name, (limit, _) in numbers.items():
-        try:
-            limit.check(name_option(name), getattr(settings, name))
-        except OptionError as error:
-            parser.error(f"argument {error}")
+    check_numbers(parser, settings, numbers)
     output = Path(settings.output)
     check_output_folder(output)
     sentences = read_sentences(settings.text, settings.data)

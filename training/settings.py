@@ -19,6 +19,7 @@ from training.options import (
     SEED,
     HelpFormatter,
     Limit,
+    name_option,
 )
 
 TUNABLE_PARTS = ("decoder", "cross-attention", "lora")
@@ -281,11 +282,6 @@ class TrainingSettings:
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-
-
-def name_option(setting: str) -> str:
-    """The command line's name for a setting: `encoder_rate` is `--encoder-rate`."""
-    return f"--{setting.replace('_', '-')}"
 
 
 def create_parser() -> argparse.ArgumentParser:

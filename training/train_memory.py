@@ -37,8 +37,9 @@ from training.options import (
     HelpFormatter,
     add_checkpoint_option,
     add_data_options,
+    add_number_options,
+    check_numbers,
 )
-from training.settings import name_option
 
 ENCODING_BATCH = 32  # photos
 
@@ -141,11 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
         "share_random": (FRACTION, 0.15, "of the photos that see captions of any others"),
         "seed": (SEED, 0, "seed of weights and order"),
     }
-    for name, (limit, default, help) in numbers.items():
-        parser.add_argument(name_option(name), type=limit.type, default=default, help=help)
+    add_number_options(parser, numbers)
     settings = parser.parse_args(arguments)
-    for name, (limit, _, _) in numbers.items():
-        limit.check(name_option(name), getattr(settings, name))
+    check_numbers(parser, settings, numbers)
     output = Path(settings.output)
     check_output_folder(output)
     corpora = read_corpora(settings.data, settings.format)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model.error_reporting import report_errors
@@ -25,10 +24,17 @@ from training.loop.checkpoints import (
 )
 from training.loop.learner import WeightAverage
 from training.loop.precision import is_bfloat16_fast
-from training.loop.run_folder import AVERAGE, BEST, DATA, SETTINGS, write_json
+from training.loop.run_folder import BEST, DATA, SETTINGS, write_json
 from training.loop.trainer import restore_checkpoint
-from training.options import COUNT, FRACTION, POSITIVE, SEED, HelpFormatter
-from training.settings import name_option
+from training.options import (
+    COUNT,
+    FRACTION,
+    POSITIVE,
+    SEED,
+    HelpFormatter,
+    add_number_options,
+    check_numbers,
+)
 from training.translation.batches import BatchDataset, collate_pairs, encode_pairs
 from training.translation.pairs import FILES_HELP, ParallelText, read_parallel_text
 from training.translation.trainer import TranslationLearner, TranslationTrainer
@@ -63,8 +69,7 @@ def create_parser() -> argparse.ArgumentParser:
     add("--dev", required=True, nargs="+", metavar="FILE", help="as --train, to choose the best by")
     add("--output", required=True, help="run folder; the best translator is in OUTPUT/best")
     add("--fp32", action="store_true", help="full precision where bfloat16 would be faster")
-    for name, (limit, default, help) in NUMBERS.items():
-        add(name_option(name), type=limit.type, default=default, help=help)
+    add_number_options(parser, NUMBERS)
     return parser
 
 
@@ -72,11 +77,7 @@ def parse_settings(arguments: list[str] | None) -> argparse.Namespace:
     """The settings; a mistake ends the program with argparse's message and status 2."""
     parser = create_parser()
     settings = parser.parse_args(arguments)
-    for name, (limit, _, _) in NUMBERS.items():
-        try:
-            limit.check(name_option(name), getattr(settings, name))
-        except OptionError as error:
-            parser.error(f"argument {error}")
+    check_numbers(parser, settings, NUMBERS)
     return settings
 
 
@@ -111,8 +112,7 @@ def train(settings: argparse.Namespace) -> None:
         write_json(output / DATA, summary)
     trainer = create_trainer(settings, network, batches, dev)
     if last_checkpoint:
-        for name, weight in load_file(Path(last_checkpoint, AVERAGE)).items():
-            trainer.average.weights[name].copy_(weight)
+        trainer.average.load(last_checkpoint)
         state = read_run_state(last_checkpoint)
         if state.best_score is not None:
             trainer.best_score = state.best_score

@@ -65,16 +65,6 @@ class MemoryEncoder(nn.Module):
         return self.projection(self.text_encoder(embedded, visible)) + self.mark
 
 
-def pad_tokens(
-    sentences: Sequence[Sequence[int]], device: torch.device | None = None
-) -> tuple[Tensor, Tensor]:
-    """Token lists of different lengths as ids (sentences, S) and what is no padding there."""
-    rows = [torch.tensor(tokens, dtype=torch.long, device=device) for tokens in sentences]
-    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(ids.shape[1], device=device) < lengths[:, None]
-
-
 def stack_contexts(contexts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     """What several photos' decoder looks at, (S, image_width) each, as one batch (B, S,
     image_width), and `visible` (B, S) where their lengths differ, else None."""

@@ -15,7 +15,8 @@ from model.network.decoder import TextDecoder
 from model.network.encoder import ImageEncoder
 from model.network.encoder_families import create_encoder
 from model.network.image_processor import ImageProcessor
-from model.network.memory_encoder import MemoryEncoder, RememberedCaption, pad_tokens
+from model.network.memory_encoder import MemoryEncoder, RememberedCaption
+from model.network.text_encoder import pad_tokens
 from model.network.tokenizer import CaptionTokenizer
 
 if TYPE_CHECKING:  # transformers takes longer to import than a caption takes

@@ -6,6 +6,7 @@ The translator reads source sentences with it, the captioner remembered captions
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from model.network.attention import MultiHeadAttention
@@ -82,3 +83,13 @@ class TextEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, visible)
         return self.final_norm(x)
+
+
+def pad_tokens(
+    sentences: Sequence[Sequence[int]], device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """Token lists of different lengths as ids (sentences, S) and what is no padding there."""
+    rows = [torch.tensor(tokens, dtype=torch.long, device=device) for tokens in sentences]
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    return ids, torch.arange(ids.shape[1], device=device) < lengths[:, None]

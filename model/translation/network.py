@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from model.network.attention import MultiHeadAttention
 from model.network.cache import Cache
 from model.network.decoder import TextDecoder
-from model.network.text_encoder import TextEncoder
+from model.network.text_encoder import TextEncoder, pad_tokens
 from model.translation.config import TranslatorConfig
 from model.translation.tokenizer import TranslatorTokenizer
 
@@ -75,11 +75,8 @@ class TranslatorNetwork(nn.Module):
 
     def read_sentences(self, sentences: Sequence[Sequence[int]]) -> Cache:
         """As `look_at`, of token lists without the end token, which may differ in length."""
-        end = self.tokenizer.end
-        rows = [torch.tensor([*tokens, end], device=self.device) for tokens in sentences]
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        sources = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=end)
-        visible = torch.arange(sources.shape[1], device=self.device) < lengths[:, None]
+        ended = [[*tokens, self.tokenizer.end] for tokens in sentences]
+        sources, visible = pad_tokens(ended, self.device)
         return self.look_at(sources, None if visible.all() else visible)
 
     def forward(self, sources: Tensor, targets: Tensor, visible: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from model import load
 from model.explain.replay import score_tokens
-from training.loop.text_trainer import TextTrainer
+from training.loop.run_trainer import RunTrainer
 from training.pretrain import main
 
 SUBJECTS, VERBS, PLACES = ("dog", "cat", "man"), ("runs", "sits", "sleeps"), ("grass", "sand")
@@ -68,9 +68,9 @@ def test_resumed_is_uninterrupted(text, start, tmp_path, monkeypatch, capsys):
         save(trainer, *args, **kwargs)
         raise Interrupted
 
-    save = TextTrainer._save_checkpoint
+    save = RunTrainer._save_checkpoint
     with monkeypatch.context() as patched:
-        patched.setattr(TextTrainer, "_save_checkpoint", stop)  # after the first pass
+        patched.setattr(RunTrainer, "_save_checkpoint", stop)  # after the first pass
         assert main(build_command(text, start, tmp_path / "parts", **options)) == 2
     (first,) = (tmp_path / "parts").glob("checkpoint-*")
     cut = shutil.copytree(first, tmp_path / "parts" / "checkpoint-9999")  # as a lost machine leaves

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import DataError
-from model.files import LFS_POINTER, is_lfs_pointer
+from model.files import LFS_POINTER, is_lfs_pointer, suggest_similar
 
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # spreadsheets' "Unicode text"
 
@@ -24,6 +24,13 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not text in UTF-8 ({error}); save it as UTF-8") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def check_file(name: str | Path) -> None:
+    """Raise DataError for a file that is not there."""
+    if not Path(name).is_file():
+        hint = suggest_similar(Path(name))
+        raise DataError(f"{name}: no such file" + (f"; {hint}" if hint else ""))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

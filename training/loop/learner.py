@@ -118,10 +118,14 @@ class WeightAverage(TrainerCallback):
         """Write the averages into the folder of a checkpoint."""
         save_file(self.weights, Path(checkpoint, AVERAGE))
 
-    def load(self, checkpoint: str | Path, network: Network) -> None:
-        """Read the averages of a learner of this network from the folder of a checkpoint."""
+    def load(self, checkpoint: str | Path, network: Network | None = None) -> None:
+        """Read the averages from the folder of a checkpoint.
+
+        network: of a captioner's learner, whose encoder's tensors earlier versions named otherwise.
+        """
         weights = load_file(Path(checkpoint, AVERAGE))
-        network.encoder.rename_state(weights, "captioner.encoder.")  # those of earlier versions
+        if network is not None:
+            network.encoder.rename_state(weights, "captioner.encoder.")
         for name, weight in weights.items():
             self.weights[name].copy_(weight)
 

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from model.network.network import Network
 from training.data.dataset import IGNORED, collate_captions, encode_caption
-from training.loop.checkpoints import report_write_errors, write_checksums
 from training.loop.precision import is_bfloat16_fast
+from training.loop.run_trainer import RunTrainer
 
 LABEL_SMOOTHING = 0.1
 
@@ -36,18 +36,6 @@ class TextLearner(nn.Module):
             label_smoothing=smoothing,
         )
         return {"loss": loss}
-
-
-class TextTrainer(Trainer):
-    """The Trainer, which says what is wrong when a checkpoint cannot be written."""
-
-    def save_model(self, output_dir=None, _internal_call=False):
-        super().save_model(output_dir, _internal_call)
-        write_checksums(Path(output_dir))
-
-    def _save_checkpoint(self, *args, **kwargs):
-        with report_write_errors(Path(self.args.output_dir)):
-            super()._save_checkpoint(*args, **kwargs)
 
 
 def train_on_sentences(
@@ -76,7 +64,8 @@ def train_on_sentences(
         tokens, labels = collate_captions([captions])
         return {"tokens": tokens, "labels": labels}
 
-    trainer = TextTrainer(
+    unseen = encode(held_out)
+    trainer = RunTrainer(
         TextLearner(network),
         TrainingArguments(
             output_dir=str(output),
@@ -100,11 +89,11 @@ def train_on_sentences(
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
         train_dataset=encode(sentences),
-        eval_dataset=encode(held_out),
+        eval_dataset=unseen,
         data_collator=collate,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint)
-    return measure_loss(network, encode(held_out), batch_size)
+    return measure_loss(network, unseen, batch_size)
 
 
 @torch.no_grad()

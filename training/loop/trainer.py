@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from accelerate.utils import gather_object
 from torch import Tensor
 from tqdm import tqdm
-from transformers import Trainer
 
 from model.checkpoint.native import write_checkpoint
 from model.errors import CheckpointError, RunError
@@ -26,9 +25,10 @@ from training.data.dataset import IGNORED, collate_captions, encode_caption
 from training.evaluation.captioning import encode_batches
 from training.evaluation.metrics import compute_cider_scores
 from training.loop.callbacks import EpochCallback, compute_selection_score
-from training.loop.checkpoints import report_write_errors, write_checksums
+from training.loop.checkpoints import report_write_errors
 from training.loop.learner import WeightAverage
 from training.loop.run_folder import BEST
+from training.loop.run_trainer import RunTrainer
 from training.loop.trainable_parameters import merge_adapters
 
 NUM_SAMPLES_SHOWN = 3
@@ -49,7 +49,7 @@ class DevResult(NamedTuple):
     num_labels: int
 
 
-class CaptionTrainer(Trainer):
+class CaptionTrainer(RunTrainer):
     """The training loop. Resuming, mixed precision and several processes are the Trainer's.
 
     Args:
@@ -77,17 +77,6 @@ class CaptionTrainer(Trainer):
         self.dev, self.dev_features, self.eval_beams = dev, dev_features, eval_beams
         self.best_score = float("-inf")  # selection score
         self._seconds = self._photos = 0.0  # of the steps since the last log
-
-    def save_model(self, output_dir=None, _internal_call=False):
-        """The average is saved with the weights, before older checkpoints are deleted."""
-        super().save_model(output_dir, _internal_call)
-        if self.is_world_process_zero():
-            self.average.save(output_dir)
-            write_checksums(Path(output_dir))
-
-    def _save_checkpoint(self, *args, **kwargs):
-        with report_write_errors(Path(self.args.output_dir)):
-            super()._save_checkpoint(*args, **kwargs)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:

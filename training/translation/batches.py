@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from model.network.text_encoder import pad_tokens
 from model.network.tokenizer import as_sentence
 from model.translation.tokenizer import TranslatorTokenizer
 from training.data.dataset import IGNORED
@@ -85,11 +86,10 @@ def collate_pairs(batches: Sequence[Sequence[Pair]]) -> dict[str, Tensor]:
     def pad(rows: list[list[int]], value: int) -> Tensor:
         return pad_sequence([torch.tensor(row) for row in rows], True, value)
 
-    lengths = torch.tensor([len(pair.source) for pair in pairs])
-    sources = pad([pair.source for pair in pairs], 0)
+    sources, visible = pad_tokens([pair.source for pair in pairs])
     return {
         "sources": sources,
-        "visible": torch.arange(sources.shape[1]) < lengths[:, None],
+        "visible": visible,
         "targets": pad([pair.target[:-1] for pair in pairs], 0),
         "labels": pad([pair.target[1:] for pair in pairs], IGNORED),
     }

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.errors import DataError
-from model.files import suggest_similar
-from training.data.text import read_lines, read_text
+from training.data.text import check_file, read_lines, read_text
 
 FILES_HELP = (
     "text files of equal length, a sentence a line, whose endings are their languages (train.en "
@@ -51,9 +50,7 @@ def read_parallel_text(files: list[str]) -> ParallelText:
     Raises DataError, in one line, for what cannot be read or does not belong together.
     """
     for name in files:
-        if not Path(name).is_file():
-            hint = suggest_similar(Path(name))
-            raise DataError(f"{name}: no such file" + (f"; {hint}" if hint else ""))
+        check_file(name)
     if len(files) == 1 and files[0].endswith(TABLE):
         columns = _read_table(Path(files[0]))
     else:

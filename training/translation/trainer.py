@@ -6,16 +6,16 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import Trainer
 
 from model.errors import RunError
 from model.translation.network import TranslatorNetwork
 from model.translation.translator import Translator
 from training.data.dataset import IGNORED
 from training.loop.callbacks import EpochCallback
-from training.loop.checkpoints import report_write_errors, write_checksums
+from training.loop.checkpoints import report_write_errors
 from training.loop.learner import WeightAverage
 from training.loop.run_folder import BEST, LOG, write_atomically
+from training.loop.run_trainer import RunTrainer
 from training.loop.trainer import replace_folder
 from training.translation.pairs import ParallelText
 from training.translation.scores import compute_bleu
@@ -42,7 +42,7 @@ class TranslationLearner(nn.Module):
         return {"loss": loss}
 
 
-class TranslationTrainer(Trainer):
+class TranslationTrainer(RunTrainer):
     """The training loop. Resuming, mixed precision and several processes are the Trainer's.
 
     Args:
@@ -56,17 +56,6 @@ class TranslationTrainer(Trainer):
         self.add_callback(EpochCallback(self.train_dataset))
         self.average, self.dev = average, dev
         self.best_score = float("-inf")  # dev BLEU, the mean over the languages
-
-    def save_model(self, output_dir=None, _internal_call=False):
-        """The average is saved with the weights, before older checkpoints are deleted."""
-        super().save_model(output_dir, _internal_call)
-        if self.is_world_process_zero():
-            self.average.save(output_dir)
-            write_checksums(Path(output_dir))
-
-    def _save_checkpoint(self, *args, **kwargs):
-        with report_write_errors(Path(self.args.output_dir)):
-            super()._save_checkpoint(*args, **kwargs)
 
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
