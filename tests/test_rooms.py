@@ -23,6 +23,7 @@ ROOMS = {
         ["search"],
         ["explain"],
         ["checkpoint"],
+        ["corpora"],
         ["memory", "translation"],
         ["captioner", "loading"],
         ["batches"],

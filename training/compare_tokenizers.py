@@ -8,10 +8,10 @@ import sys
 
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
+from model.corpora.ptb_tokenizer import tokenize
 from model.error_reporting import report_errors
 from model.errors import RunError
 from training.data import read_split
-from training.data.ptb_tokenizer import tokenize
 from training.evaluation.metrics import can_run_java
 from training.options import HelpFormatter, add_data_options, add_split_option
 

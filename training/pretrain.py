@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 
 from model import Captioner
+from model.corpora.ptb_tokenizer import tokenize
+from model.corpora.text import check_file, read_lines
 from model.error_reporting import report_errors
 from model.errors import DataError
 from model.network.tokenizer import as_sentence
 from model.output_path import check_output_folder
 from training.data import read_corpora
-from training.data.ptb_tokenizer import tokenize
-from training.data.text import check_file, read_lines
 from training.loop.checkpoints import (
     check_same_run,
     find_last_checkpoint,

@@ -1,19 +1,20 @@
-"""Captioned photos: read in any format, checked, and split into train, dev and test."""
+"""Captioned photos made ready to learn from. The reading of them is `model.corpora`'s, whose names
+are here too."""
 
-from model.errors import DataError
-from training.data.corpus import (
+from model.corpora import (
     CACHE,
     DATA_HELP,
     FORMAT_HELP,
+    FORMATS,
+    SPLITS,
     CaptionedImage,
     Corpus,
+    DataError,
     read_corpora,
     read_corpus,
     read_data,
     read_split,
 )
-from training.data.formats import FORMATS
-from training.data.splits import SPLITS
 
 __all__ = [
     "CACHE",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.corpus import CaptionedImage
+from model.corpora.corpus import CaptionedImage
 
 
 def fingerprint_photos(items: list[CaptionedImage], *parameters: object) -> str:

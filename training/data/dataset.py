@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from model.corpora.corpus import CaptionedImage
 from model.images import load_image
 from model.network.network import Network
 from model.network.tokenizer import CaptionTokenizer, as_sentence
@@ -20,7 +21,6 @@ from training.data.array_cache import (
     load_array,
 )
 from training.data.augmentation import Augmentation, mirror_caption
-from training.data.corpus import CaptionedImage
 from training.data.schedule import PhotoSchedule
 
 IGNORED = -100  # label that the loss leaves out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.text import read_json, report_wrong_shape
+from model.corpora.text import read_json, report_wrong_shape
 
 SAMPLES_PER_SIDE = 8  # points of a patch that are tested for being in a box
 # Word of a caption -> COCO's category

@@ -4,7 +4,7 @@ and whether colours and numbers are those that people saw."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.data.ptb_tokenizer import tokenize
+from model.corpora.ptb_tokenizer import tokenize
 
 COLOURS = frozenset(
     "red blue green yellow black white brown orange pink purple grey tan blond".split()

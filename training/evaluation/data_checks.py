@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tqdm import tqdm
 
+from model.corpora.ptb_tokenizer import tokenize
 from model.errors import ImageError
 from model.images import SUFFIXES, load_image
 from model.network.network import Network
 from model.network.tokenizer import as_sentence
 from training.data import SPLITS, CaptionedImage
-from training.data.ptb_tokenizer import tokenize
 from training.evaluation.metrics import can_cider_rise, drop_wordless
 
 MAX_LOST = 0.05  # fraction of a split's photos; more is a mistake rather than bad luck

@@ -1,7 +1,7 @@
 """Caption metrics: BLEU, ROUGE-L, CIDEr and, where Java runs, METEOR.
 
 The metrics themselves are those of the `pycocoevalcap` package, so the numbers can be compared
-with published ones. Every metric counts the words of `training/data/ptb_tokenizer.py`, on machines
+with published ones. Every metric counts the words of `model/corpora/ptb_tokenizer.py`, on machines
 with Java too: a score must not depend on what happens to be installed.
 """
 
@@ -18,10 +18,10 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
+from model.corpora.ptb_tokenizer import tokenize
 from model.errors import DataError
-from training.data.ptb_tokenizer import tokenize
 
-TOKENIZER = "training/data/ptb_tokenizer.py (Stanford PTBTokenizer rules in Python)"
+TOKENIZER = "model/corpora/ptb_tokenizer.py (Stanford PTBTokenizer rules in Python)"
 IMPLEMENTATION = f"pycocoevalcap {version('pycocoevalcap')}"
 
 

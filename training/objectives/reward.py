@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from model.corpora.ptb_tokenizer import tokenize
 from model.network.network import Network
 from model.search.generation import choose_options, write_captions
 from training.data.dataset import IGNORED, collate_captions
-from training.data.ptb_tokenizer import tokenize
 
 Ngram = tuple[str, ...]
 MAX_NGRAM = 4  # words

@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.corpora.text import check_file, read_lines, read_text
 from model.errors import DataError
-from training.data.text import check_file, read_lines, read_text
 
 FILES_HELP = (
     "text files of equal length, a sentence a line, whose endings are their languages (train.en "

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from training.data.ptb_tokenizer import tokenize
+from model.corpora.ptb_tokenizer import tokenize
 from training.evaluation import metrics
 from training.evaluation.metrics import (
     can_cider_rise,

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from model.corpora.splits import check_splits, find_split_column, find_split_in_folders, name_split
+from model.corpora.values import find_caption_columns, is_missing, read_captions
 from training.data import DataError
-from training.data.splits import check_splits, find_split_column, find_split_in_folders, name_split
-from training.data.values import find_caption_columns, is_missing, read_captions
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ RECORD_KEYS = ("raw", "caption", "text", "sentence")  # of a caption that is a r
 MISSING = {"", "nan", "null", "none", "n/a", "#n/a", "<na>"}
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a value stands for none: null, NaN, blank text, or text that pandas writes for it."""
     if isinstance(value, str):
         return value.strip().lower() in MISSING
@@ -51,14 +51,14 @@ def find_caption_columns(columns: Iterable[str]) -> list[str]:
     raise DataError(f"no column of captions among {', '.join(columns)}; call it text or captions")
 
 
-def read_name(value: Any) -> str:
+def read_name(value: object) -> str:
     """A photo's name; raises TypeError for what is no text."""
     if not isinstance(value, str):
         raise TypeError(f"{_quote(value)} stands for a photo's name")
     return value
 
 
-def read_captions(value: Any, where: str) -> list[str]:
+def read_captions(value: object, where: str) -> list[str]:
     """The captions that a value holds, none where it stands for a missing one.
 
     value: text, a list of values, either written out in text (JSON, Python's or NumPy's), COCO's
@@ -87,7 +87,7 @@ def read_captions(value: Any, where: str) -> list[str]:
     return []
 
 
-def _quote(value: Any) -> str:
+def _quote(value: object) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) < 60 else f"{text[:57]}..."
 

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.errors import DataError
-from training.data.formats import karpathy
-from training.data.photos import ListedPhoto, find_photo_folder, name_photo
-from training.data.splits import find_split, find_split_column
-from training.data.text import read_json, read_json_lines, report_wrong_shape
-from training.data.values import (
+from model.corpora.formats import karpathy
+from model.corpora.photos import ListedPhoto, find_photo_folder, name_photo
+from model.corpora.splits import find_split, find_split_column
+from model.corpora.text import read_json, read_json_lines, report_wrong_shape
+from model.corpora.values import (
     CAPTION_COLUMNS,
     PHOTO_COLUMNS,
     find_caption_columns,
@@ -18,6 +17,7 @@ from training.data.values import (
     is_missing,
     read_captions,
 )
+from model.errors import DataError
 
 LOOKS_FOR = "a JSON list of {image, caption}"
 HEAD = 100_000  # bytes in which the first record's names are looked for

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from model.errors import DataError, OptionError
-from model.files import suggest_similar
-from training.data.formats import FORMATS, flickr, hub, recognise
-from training.data.photos import ListedPhoto
-from training.data.ptb_tokenizer import tokenize
-from training.data.splits import (
+from model.corpora.formats import FORMATS, flickr, hub, recognise
+from model.corpora.photos import ListedPhoto
+from model.corpora.ptb_tokenizer import tokenize
+from model.corpora.splits import (
     SPLITS,
     check_splits,
     choose_split,
     find_split_in_folders,
     name_split,
 )
+from model.errors import DataError, OptionError
+from model.files import suggest_similar
 
 CACHE = "runs/cache"
 DATA_HELP = "folder or hub id of captioned photos; see docs/training.md"

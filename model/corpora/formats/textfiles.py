@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.corpora.photos import ListedPhoto, is_photo, name_photo
+from model.corpora.text import read_lines
+from model.corpora.values import read_captions
 from model.files import walk_files
-from training.data.photos import ListedPhoto, is_photo, name_photo
-from training.data.text import read_lines
-from training.data.values import read_captions
 
 LOOKS_FOR = "photos with a .txt of the same name"
 SUFFIXES = (".txt", ".caption")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training.data.formats import karpathy
-from training.data.photos import ListedPhoto, find_photo_folder, name_photo
-from training.data.splits import find_split
-from training.data.text import read_json, report_wrong_shape
-from training.data.values import read_captions, read_name
+from model.corpora.formats import karpathy
+from model.corpora.photos import ListedPhoto, find_photo_folder, name_photo
+from model.corpora.splits import find_split
+from model.corpora.text import read_json, report_wrong_shape
+from model.corpora.values import read_captions, read_name
 
 LOOKS_FOR = "annotations/captions_*.json"
 
@@ -19,9 +19,9 @@ def find_files(folder: Path) -> list[Path]:
     for below in (folder / "annotations", folder):
         if files := sorted(below.glob("captions*.json")):
             return [file for file in files if not _is_list(file)]
-    files = set(folder.glob("*.json")) - set(karpathy.find_files(folder))
+    lists = set(folder.glob("*.json")) - set(karpathy.find_files(folder))
     # among other JSON files, such as COCO's boxes, those with captions
-    return sorted(f for f in files if {b'"annotations"', b'"caption"'} <= _find_words(f))
+    return sorted(f for f in lists if {b'"annotations"', b'"caption"'} <= _find_words(f))
 
 
 def _is_list(file: Path) -> bool:

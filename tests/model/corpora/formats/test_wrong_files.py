@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from model.corpora.formats import recognise
 from model.errors import DataError
 from tests.support.corpora import (
     COCO,
@@ -12,7 +13,6 @@ from tests.support.corpora import (
     write_files,
 )
 from training.data import FORMATS, read_corpus, read_data, read_split
-from training.data.formats import recognise
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from model.corpora.photos import ListedPhoto, list_folders, name_photo
+from model.corpora.splits import find_split_column
+from model.corpora.tables import read_table
+from model.corpora.text import read_json_lines
+from model.corpora.values import find_caption_columns, find_photo_column, read_captions
 from model.errors import DataError
-from training.data.photos import ListedPhoto, list_folders, name_photo
-from training.data.splits import find_split_column
-from training.data.tables import read_table
-from training.data.text import read_json_lines
-from training.data.values import find_caption_columns, find_photo_column, read_captions
 
 LOOKS_FOR = "metadata.jsonl"
 
@@ -36,10 +36,10 @@ def read(folder: Path) -> Iterator[ListedPhoto]:
         for path, captions, split in _read_file(file):
             is_empty = False
             captions_here[path].update(captions)
-            captions = [caption for caption in captions if caption not in captions_before[path]]
-            yield ListedPhoto(name_photo(path, folder), path, captions, split)
-        for path, captions in captions_here.items():
-            captions_before[path] |= captions
+            new = [caption for caption in captions if caption not in captions_before[path]]
+            yield ListedPhoto(name_photo(path, folder), path, new, split)
+        for path, texts in captions_here.items():
+            captions_before[path] |= texts
     if is_empty:
         raise DataError(
             f"{files[0]}: empty; give it a line for each photo, with file_name and text"

@@ -11,8 +11,7 @@ import re
 from pathlib import Path
 
 from model.checkpoint.hub import parse_hub_address
-from model.errors import DataError
-from training.data.formats import (
+from model.corpora.formats import (
     coco,
     flickr,
     hub,
@@ -22,7 +21,8 @@ from training.data.formats import (
     records,
     textfiles,
 )
-from training.data.tables import read_columns
+from model.corpora.tables import read_columns
+from model.errors import DataError
 
 # in the order in which they are tried
 FORMATS = {

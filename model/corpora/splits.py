@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
+from model.corpora.values import is_missing
 from model.errors import DataError
-from training.data.values import is_missing
 
 SPLITS = ("train", "dev", "test")
 # By the words in a name. Of several the one that is held out most counts: test-dev is a test split.
@@ -61,7 +61,7 @@ def find_split_in_folders(name: str) -> str | None:
     return None
 
 
-def name_split(value: Any) -> str | None:
+def name_split(value: object) -> str | None:
     """Our name for a split as the data calls it; None where it says none.
 
     Raises ValueError for what is no split's name.

@@ -5,22 +5,25 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from model.checkpoint.hub import parse_hub_address
-from model.errors import DataError
-from model.files import LFS_POINTER, is_lfs_pointer_file
-from training.data.formats import imagefolder
-from training.data.photos import ListedPhoto
-from training.data.splits import find_split, find_split_column
-from training.data.values import (
+from model.corpora.formats import imagefolder
+from model.corpora.photos import ListedPhoto
+from model.corpora.splits import find_split, find_split_column
+from model.corpora.values import (
     find_caption_columns,
     find_photo_column,
     is_missing,
     read_captions,
 )
+from model.errors import DataError
+from model.files import LFS_POINTER, is_lfs_pointer_file
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 LOOKS_FOR = "a dataset of the hub"
 
@@ -68,7 +71,7 @@ def write_imagefolder(data: str | Path, cache: str | Path) -> Path:
     return folder
 
 
-def _load_splits(data: str | Path) -> dict[str, Any]:
+def _load_splits(data: str | Path) -> "dict[str, Dataset]":
     """The splits of a dataset by their names."""
     try:
         import datasets  # takes seconds, and only this format needs it
@@ -99,7 +102,9 @@ def _load_splits(data: str | Path) -> dict[str, Any]:
     )
 
 
-def _write_split(rows: Any, split: str, folder: Path, data: str | Path) -> Iterator[dict[str, Any]]:
+def _write_split(
+    rows: "Dataset", split: str, folder: Path, data: str | Path
+) -> Iterator[dict[str, Any]]:
     """Write the photos of a split into `folder`; yields a record for `metadata.jsonl` a row."""
     import datasets
 
@@ -135,7 +140,7 @@ def _write_split(rows: Any, split: str, folder: Path, data: str | Path) -> Itera
         yield {"file_name": name, "text": captions, "split": row_split}
 
 
-def _read_photo(photo: Any, data: Path) -> tuple[bytes | None, Path | None]:
+def _read_photo(photo: dict[str, Any] | str | None, data: Path) -> tuple[bytes | None, Path | None]:
     """A photo's bytes, None where it is lost, and its path. A path is from the dataset's folder."""
     if not photo:
         return None, None

@@ -49,7 +49,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise DataError(f"{path}, line {number}: not a JSON object ({error})") from error
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON holds anything
     """The content of a JSON file."""
     try:
         return json.loads(read_text(path))

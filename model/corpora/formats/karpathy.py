@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.corpora.photos import ListedPhoto, count_photos, find_photo_folder
+from model.corpora.text import read_json, report_wrong_shape
+from model.corpora.values import read_captions, read_name
 from model.errors import DataError
-from training.data.photos import ListedPhoto, count_photos, find_photo_folder
-from training.data.text import read_json, report_wrong_shape
-from training.data.values import read_captions, read_name
 
 LOOKS_FOR = "dataset_*.json"
 HUB_FILES = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json"}

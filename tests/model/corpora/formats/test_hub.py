@@ -3,6 +3,8 @@
 import datasets
 import pytest
 
+from model.corpora.formats import recognise
+from model.corpora.formats.hub import write_imagefolder
 from model.errors import DataError
 from tests.support.corpora import (
     PHOTO,
@@ -10,8 +12,6 @@ from tests.support.corpora import (
 )
 from tests.support.tiny import draw_photo
 from training.data import read_data
-from training.data.formats import recognise
-from training.data.formats.hub import write_imagefolder
 
 
 def rows(tmp_path, *numbers: int) -> list[dict]:

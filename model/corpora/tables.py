@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from model.corpora.text import read_text
+from model.corpora.values import find_photo_column
 from model.errors import DataError
 from model.images import SUFFIXES
-from training.data.text import read_text
-from training.data.values import find_photo_column
 
 DELIMITERS = ",|;\t"
 MAX_CELL_LINES = 10  # more are rows that a quotation mark swallowed
@@ -61,8 +61,8 @@ def read_table(path: Path) -> Table:
     reader = _RowReader(delimiter, len(columns), columns.index(photo_column) if photo_column else 0)
     spaced = f"{delimiter} " in lines[0]  # a space after each delimiter tells nothing then
     for number, cells in reader.read(lines, path, first_line):
-        cells = _fit_to_columns(cells, columns, delimiter, spaced, table.locate(number))
-        table.rows.append((number, dict(zip(columns, cells, strict=True))))
+        fitted = _fit_to_columns(cells, columns, delimiter, spaced, table.locate(number))
+        table.rows.append((number, dict(zip(columns, fitted, strict=True))))
     return table
 
 

@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.corpora.photos import ListedPhoto, find_photo_folder
+from model.corpora.splits import find_split
+from model.corpora.text import read_lines
+from model.corpora.values import read_captions
 from model.errors import DataError
-from training.data.photos import ListedPhoto, find_photo_folder
-from training.data.splits import find_split
-from training.data.text import read_lines
-from training.data.values import read_captions
 
 LOOKS_FOR = "Flickr8k.token.txt"
 

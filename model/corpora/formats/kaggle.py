@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.corpora.photos import ListedPhoto, find_photo_folder
+from model.corpora.splits import find_split, find_split_column
+from model.corpora.tables import Table, read_columns, read_table
+from model.corpora.values import find_caption_columns, find_photo_column, read_captions
 from model.errors import DataError
-from training.data.photos import ListedPhoto, find_photo_folder
-from training.data.splits import find_split, find_split_column
-from training.data.tables import Table, read_columns, read_table
-from training.data.values import find_caption_columns, find_photo_column, read_captions
 
 LOOKS_FOR = "captions.txt"
 
@@ -49,23 +49,26 @@ def read(folder: Path) -> Iterator[ListedPhoto]:
 
 def _read_rows(table: Table, folder: Path) -> Iterator[ListedPhoto]:
     photo_column = find_photo_column(table.columns)
+    assert photo_column  # as `read` has checked
     caption_columns = find_caption_columns(table.columns)
     split_column = find_split_column(table.columns, (row for _, row in table.rows))
     rows = [(line, row) for line, row in table.rows if any(row.values())]
+    names = []
     for line, row in rows:
-        if not row[photo_column]:
+        if not (name := row[photo_column]):
             raise DataError(f"{table.locate(line)}: no photo in the column {photo_column}")
-    photos = find_photo_folder(folder, [row[photo_column] for _, row in rows])
-    for line, row in rows:
+        names.append(name)
+    photos = find_photo_folder(folder, names)
+    for name, (line, row) in zip(names, rows, strict=True):
         where = table.locate(line)
-        captions = [c for name in caption_columns for c in read_captions(row[name], where)]
-        if all(row[name] is None for name in caption_columns):
-            if not row.get("comment_number"):
+        captions = [c for column in caption_columns for c in read_captions(row[column], where)]
+        if all(row[column] is None for column in caption_columns):
+            if not (comment := row.get("comment_number")):
                 raise DataError(
                     f"{where}: ends before the column {caption_columns[0]}; add the caption, or "
                     "put one of several lines between quotation marks"
                 )
             # one row of Flickr30k's results.csv lacks the bar between number and comment
-            captions = [re.sub(r"^\d+\s*", "", row["comment_number"])]
+            captions = [re.sub(r"^\d+\s*", "", comment)]
         split = (row[split_column] if split_column else None) or find_split(table.path.stem)
-        yield ListedPhoto(row[photo_column], photos / row[photo_column], captions, split)
+        yield ListedPhoto(name, photos / name, captions, split)

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from model.corpora.tables import MAX_CELL_LINES, read_table
 from training.data import DataError
-from training.data.tables import MAX_CELL_LINES, read_table
 
 
 @pytest.fixture

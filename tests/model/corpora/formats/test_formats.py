@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from model.corpora.formats import recognise
 from model.errors import DataError, OptionError
 from tests.support.corpora import (
     COCO,
@@ -14,7 +15,6 @@ from tests.support.corpora import (
     write_files,
 )
 from training.data import FORMATS, read_corpus, read_data
-from training.data.formats import recognise
 
 
 @pytest.mark.parametrize("kind", FIXTURES)
