@@ -21,7 +21,8 @@ from model.captioner import Captioner, choose_device
 from model.error_reporting import report_errors
 from model.errors import DataError
 from model.memory import Memory, RememberedPhoto
-from model.memory.memory import NUM_NEAREST, Neighbour, fingerprint_encoder, pool_photos
+from model.memory.memory import NUM_NEAREST, fingerprint_encoder, pool_photos
+from model.memory.nearest import Neighbour
 from model.network.memory_encoder import stack_contexts
 from model.network.network import Network
 from model.network.tokenizer import as_sentence

@@ -6,18 +6,22 @@ of all remembered photos and at unit length, their product is the cosine that ra
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from model.errors import DataError, OptionError
-from model.images import ImageSource
+from model.corpora import read_data
+from model.errors import DataError, ImageError, OptionError
+from model.images import load_image
 from model.memory.files import read_memory, write_memory
+from model.memory.nearest import Neighbour, Search, create_search
 from model.network.memory_encoder import RememberedCaption
 from model.network.network import EncodedPhoto, Network
 
@@ -27,7 +31,7 @@ FINGERPRINT_NUMBERS = 16  # of each of the encoder's tensors: training changes n
 
 
 class CaptionedPhoto(Protocol):
-    """What is remembered, as `training.data` reads it."""
+    """What is remembered, as `model.corpora` reads it."""
 
     @property
     def name(self) -> str: ...
@@ -51,13 +55,6 @@ class RememberedPhoto(NamedTuple):
 
     name: str
     captions: tuple[str, ...]
-
-
-class Neighbour(NamedTuple):
-    """An entry that is near a photo: its number, and the cosine of both."""
-
-    entry: int
-    similarity: float
 
 
 def pool_photos(image_features: Tensor, num_prefix_tokens: int) -> Tensor:
@@ -89,52 +86,71 @@ class Memory:
     features: Tensor
     captioner: str
     encoder: str
-    _mean: Tensor = field(init=False, repr=False)
-    _units: Tensor = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        features = self.features.float()
-        mean = features.mean(dim=0) if len(features) else features.new_zeros(features.shape[1])
-        object.__setattr__(self, "_mean", mean)
-        object.__setattr__(self, "_units", F.normalize(features - mean, dim=1))
 
     def __len__(self) -> int:
         return len(self.entries)
 
     @classmethod
-    def build(cls, captioner: HasNetwork, photos: Iterable[CaptionedPhoto]) -> "Memory":
-        """Remember captioned photos, such as `training.data.read_data` lists.
+    def build(
+        cls,
+        captioner: HasNetwork,
+        photos: str | Path | Iterable[CaptionedPhoto],
+        *,
+        on_error: Callable[[ImageError], object] | None = None,
+        on_step: Callable[[], object] = lambda: None,
+    ) -> "Memory":
+        """Remember captioned photos.
 
-        Raises DataError for a photo without captions, ImageError for one that cannot be read.
+        photos: a folder in any format of `model.corpora`, of which all photos are remembered
+            whatever their split; or photos that are listed already, as `read_split` does.
+        on_error: called with the error of each photo that cannot be read, which is then left out.
+        on_step: called after every few photos; what it raises ends the work.
+
+        Raises DataError for a folder without captioned photos and for a photo without captions, and
+        ImageError for a photo that cannot be read where there is no `on_error`.
         """
         network = captioner.network
-        width = 2 * network.config.image_width
-        empty = torch.zeros(0, width, dtype=torch.float16)
-        return cls((), empty, captioner.name, fingerprint_encoder(network)).add(captioner, photos)
+        empty = torch.zeros(0, 2 * network.config.image_width, dtype=torch.float16)
+        nothing = cls((), empty, captioner.name, fingerprint_encoder(network))
+        return nothing.add(captioner, photos, on_error=on_error, on_step=on_step)
 
-    def add(self, captioner: HasNetwork, photos: Iterable[CaptionedPhoto]) -> "Memory":
+    def add(
+        self,
+        captioner: HasNetwork,
+        photos: str | Path | Iterable[CaptionedPhoto],
+        *,
+        on_error: Callable[[ImageError], object] | None = None,
+        on_step: Callable[[], object] = lambda: None,
+    ) -> "Memory":
         """This memory with more photos; one of a name that is there takes its place.
 
-        Raises as `build` does, and OptionError for another captioner.
+        Takes and raises what `build` does, and raises OptionError for another captioner.
         """
         self.check_captioner(captioner.network, captioner.name)
-        network, listed = captioner.network, {photo.name: photo for photo in photos}
-        for photo in listed.values():
+        listed = read_data(photos) if isinstance(photos, str | Path) else photos
+        by_name = {photo.name: photo for photo in listed}
+        for photo in by_name.values():
             if not any(caption.strip() for caption in photo.captions):
                 raise DataError(f"{photo.name}: no captions to remember; add one, or leave it out")
-        kept = [i for i, entry in enumerate(self.entries) if entry.name not in listed]
-        features = [self.features[kept]]
-        every_path: list[ImageSource] = [photo.path for photo in listed.values()]
-        for start in range(0, len(every_path), BATCH_SIZE):
-            paths = every_path[start : start + BATCH_SIZE]
-            pooled = pool_photos(network.encode(paths), network.encoder.num_prefix_tokens)
+        readable = _read_photos(by_name.values(), on_error)
+        features, added = [], []
+        while batch := list(islice(readable, BATCH_SIZE)):
+            encoded = captioner.network.encode([image for _, image in batch])
+            pooled = pool_photos(encoded, captioner.network.encoder.num_prefix_tokens)
             features.append(pooled.to("cpu", torch.float16))
-        added = (
-            RememberedPhoto(p.name, tuple(c for c in p.captions if c.strip()))
-            for p in listed.values()
+            added += [
+                RememberedPhoto(photo.name, tuple(c for c in photo.captions if c.strip()))
+                for photo, _ in batch
+            ]
+            on_step()
+        replaced = {entry.name for entry in added}
+        kept = [i for i, entry in enumerate(self.entries) if entry.name not in replaced]
+        return Memory(
+            (*(self.entries[i] for i in kept), *added),
+            torch.cat([self.features[kept], *features]),
+            self.captioner,
+            self.encoder,
         )
-        entries = (*(self.entries[i] for i in kept), *added)
-        return Memory(entries, torch.cat(features), self.captioner, self.encoder)
 
     def save(self, folder: str | Path) -> None:
         """Write `memory.json` and `features.safetensors`."""
@@ -170,21 +186,25 @@ class Memory:
         """
         if k < 1:
             raise OptionError(f"k must be at least 1, not {k}")
-        queries = F.normalize(features.to("cpu", torch.float32) - self._mean, dim=1)
-        cosines = queries @ self._units.T
         entries = enumerate(self.entries if leave_out else ())
         left_out = [index for index, entry in entries if entry.name in leave_out]
-        cosines[:, left_out] = float("-inf")
-        best = cosines.topk(min(k, len(self) - len(left_out)), dim=1)
-        return [
-            [Neighbour(*pair) for pair in zip(indices, values, strict=True)]
-            for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+        queries = features.to("cpu", torch.float32)
+        return [self._search.find(query, k, left_out) for query in queries]
+
+    @cached_property
+    def _search(self) -> Search:
+        return create_search(self.features)
 
     def recall(
-        self, network: Network, name: str, photos: Sequence[EncodedPhoto]
+        self,
+        network: Network,
+        name: str,
+        photos: Sequence[EncodedPhoto],
+        leave_out: Collection[str] = (),
     ) -> list[EncodedPhoto]:
         """The photos with the captions of those most like them, one of each.
+
+        name: the captioner's. leave_out: see `nearest`.
 
         Raises OptionError as `check_captioner` does, and for a captioner that cannot look at them.
         """
@@ -195,7 +215,9 @@ class Memory:
         pooled = pool_photos(features, network.encoder.num_prefix_tokens)
         return [
             network.remember(photo, list(self.choose_captions(network, neighbours)))
-            for photo, neighbours in zip(photos, self.nearest(pooled), strict=True)
+            for photo, neighbours in zip(
+                photos, self.nearest(pooled, leave_out=leave_out), strict=True
+            )
         ]
 
     def choose_captions(
@@ -211,6 +233,19 @@ class Memory:
             if whole:
                 read = tuple(tokens[: whole[-1].stop])
                 yield RememberedCaption(entry.name, text, read, tuple(whole))
+
+
+def _read_photos(
+    photos: Iterable[CaptionedPhoto], on_error: Callable[[ImageError], object] | None
+) -> Iterator[tuple[CaptionedPhoto, Image.Image]]:
+    """Each photo with its pixels; those that cannot be read go to `on_error`, if there is one."""
+    for photo in photos:
+        try:
+            yield photo, load_image(photo.path)
+        except ImageError as error:
+            if on_error is None:
+                raise
+            on_error(error)
 
 
 def choose_agreeing(entries: Sequence[RememberedPhoto]) -> list[str]:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.errors import DataError, OptionError
+from model.corpora import CaptionedImage, read_data
+from model.errors import DataError, ImageError, OptionError
 from model.memory import Memory, RememberedPhoto
 from model.memory.memory import choose_agreeing, fingerprint_encoder, pool_photos
 from tests.support.tiny import draw_photo, tiny_captioner
-from training.data import CaptionedImage
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220)}
 
@@ -60,6 +60,36 @@ def test_k_larger_than_the_memory_finds_all(captioner, photos):
     assert len(memory.nearest(pool(captioner, photos[0].path), k=10)[0]) == 3
     with pytest.raises(OptionError, match="k must be at least 1"):
         memory.nearest(pool(captioner, photos[0].path), k=0)
+
+
+def test_a_folder_of_captioned_photos_is_remembered_whole(captioner, photos, tmp_path):
+    for photo in photos:
+        photo.path.with_suffix(".txt").write_text("\n".join(photo.captions))
+    memory = Memory.build(captioner, tmp_path)
+    assert memory.entries == Memory.build(captioner, read_data(tmp_path)).entries
+    assert dict(memory.entries)["red.png"] == ("It is red.", "All is red.")
+    assert len(memory.add(captioner, str(tmp_path))) == 3
+    with pytest.raises(DataError, match="found neither"):
+        Memory.build(captioner, tmp_path / "elsewhere")
+
+
+def test_a_photo_that_cannot_be_read_is_reported_and_left_out(captioner, photos, tmp_path):
+    broken = CaptionedImage("broken.png", tmp_path / "broken.png", ["Nobody knows."])
+    broken.path.write_bytes(b"no photo")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        Memory.build(captioner, [broken, *photos])
+    errors = []
+    memory = Memory.build(captioner, [broken, *photos], on_error=errors.append)
+    assert [str(broken.path) in str(error) for error in errors] == [True]
+    assert [entry.name for entry in memory.entries] == [photo.name for photo in photos]
+
+
+def test_what_on_step_raises_ends_the_work(captioner, photos):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Memory.build(captioner, photos, on_step=stop)
 
 
 def test_names_that_are_left_out_are_never_found(captioner, photos):

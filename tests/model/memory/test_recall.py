@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from model.captioner import Captioner
+from model.corpora import CaptionedImage
 from model.errors import OptionError
 from model.memory import Memory
 from model.network.network import EncodedPhoto, Network
 from tests.support.tiny import draw_photo, tiny_captioner
-from training.data import CaptionedImage
 
 DOG, CAT = "A brown dog runs through the grass.", "Two children play in the red water."
 METHODS = ("attention", "gradient", "rollout", "gradient-rollout", "occlusion")

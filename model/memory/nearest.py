@@ -1,0 +1,111 @@
+"""Which remembered features are most like others: by the cosine of both, without their mean.
+
+Up to `MAX_EXACT` entries all are compared. Beyond, FAISS (`pip install faiss-cpu`) compares those
+in the parts of the space that are nearest to the query, and may miss some; without FAISS all are
+compared, which takes longer.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MAX_EXACT = 100_000  # entries
+# More than a cosine can be off in half precision: a 2000th of each number, summed in float32
+MAX_ROUNDING = 0.004
+SHARE_SEARCHED = 1 / 8  # of FAISS's parts
+TRAINING_SIZE = 40  # entries a part from which FAISS learns where the parts are
+
+
+class Neighbour(NamedTuple):
+    """An entry that is near a photo: its number, and the cosine of both."""
+
+    entry: int
+    similarity: float
+
+
+class Search(Protocol):
+    """Finds entries by features."""
+
+    def find(self, query: Tensor, k: int, left_out: Sequence[int]) -> list[Neighbour]:
+        """At most k entries, best first, none of those left out. query: (width,) float32."""
+
+
+def create_search(features: Tensor) -> Search:
+    """The search among features (entries, width): exact, or FAISS's where there are more than
+    `MAX_EXACT` and it is installed."""
+    if len(features) > MAX_EXACT:
+        try:
+            return FaissSearch(features)
+        except ImportError:
+            pass
+    return ExactSearch(features)
+
+
+class ExactSearch:
+    """Compares all entries: in half precision, which takes half the time, and those that might be
+    among the best once more in float32."""
+
+    def __init__(self, features: Tensor):
+        self.features, self.mean = features, _compute_mean(features)
+        self.halves = _normalize(features, self.mean).half()
+
+    def find(self, query: Tensor, k: int, left_out: Sequence[int]) -> list[Neighbour]:
+        k = min(k, len(self.features) - len(left_out))
+        if k == 0:
+            return []
+        unit = _normalize(query, self.mean)
+        rough = (self.halves @ unit.half()).float()
+        rough[list(left_out)] = float("-inf")
+        enough = rough.topk(k).values[-1] - 2 * MAX_ROUNDING
+        candidates = (rough >= enough).nonzero()[:, 0]
+        cosines = _normalize(self.features[candidates], self.mean) @ unit
+        best = cosines.topk(k)
+        return _list_neighbours(candidates[best.indices].tolist(), best.values.tolist())
+
+
+class FaissSearch:
+    """FAISS's inverted file (`IndexIVFScalarQuantizer`) of unit vectors in half precision."""
+
+    def __init__(self, features: Tensor):
+        import faiss  # an optional extra
+
+        self.faiss, self.mean = faiss, _compute_mean(features)
+        units = _normalize(features, self.mean).numpy()
+        num_entries, width = units.shape
+        num_parts = int(num_entries**0.5)
+        self.index = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(width),
+            width,
+            num_parts,
+            faiss.ScalarQuantizer.QT_fp16,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        self.index.train(units[:: max(1, num_entries // (TRAINING_SIZE * num_parts))])
+        self.index.add(units)
+        self.num_searched = max(1, int(num_parts * SHARE_SEARCHED))
+
+    def find(self, query: Tensor, k: int, left_out: Sequence[int]) -> list[Neighbour]:
+        faiss = self.faiss
+        others = faiss.IDSelectorNot(faiss.IDSelectorBatch(list(left_out)))
+        parameters = faiss.SearchParametersIVF(nprobe=self.num_searched, sel=others)
+        unit = _normalize(query, self.mean)[None].numpy()
+        cosines, entries = self.index.search(unit, k, params=parameters)
+        num_found = int((entries[0] >= 0).sum())  # -1 where the parts hold fewer
+        return _list_neighbours(entries[0][:num_found].tolist(), cosines[0][:num_found].tolist())
+
+
+def _compute_mean(features: Tensor) -> Tensor:
+    """The mean of features (entries, width): (width,) float32; zeros where there are none."""
+    return features.sum(dim=0, dtype=torch.float32) / max(len(features), 1)
+
+
+def _normalize(features: Tensor, mean: Tensor) -> Tensor:
+    """Features (..., width) without the mean and at unit length, float32."""
+    return F.normalize(features.float() - mean, dim=-1)
+
+
+def _list_neighbours(entries: list[int], cosines: list[float]) -> list[Neighbour]:
+    return [Neighbour(*pair) for pair in zip(entries, cosines, strict=True)]
