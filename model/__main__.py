@@ -1,9 +1,9 @@
-"""The command line: `python -m model caption|explain|compare|translate|info`."""
+"""The command line: `python -m model caption|explain|compare|translate|remember|info`."""
 
 import argparse
 import sys
 
-from model.commands import caption, compare, explain, info, translate
+from model.commands import caption, compare, explain, info, remember, translate
 from model.error_reporting import report_errors
 
 COMMANDS = {
@@ -11,6 +11,7 @@ COMMANDS = {
     "explain": explain,
     "compare": compare,
     "translate": translate,
+    "remember": remember,
     "info": info,
 }
 

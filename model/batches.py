@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from model.captioner import Captioner, Photo
+from model.memory import Memory
 from model.search.caption import Caption
 
 BATCH_SIZE = 8  # photos captioned together: a third of the work of one by one
@@ -33,6 +34,7 @@ def caption_all(
     photos: Iterable[tuple[Source, Photo | Exception]],
     batch_size: int = BATCH_SIZE,
     on_step: Callable[[], object] | None = None,
+    memory: Memory | None = None,
     **options: Any,
 ) -> Iterator[list[tuple[Source, list[Caption] | Exception]]]:
     """Caption photos in their order, yielding a batch at a time.
@@ -41,14 +43,18 @@ def caption_all(
         photos: (source, photo or the error that was raised when it was read); the source, whatever
             it is, comes back with the result. They are taken as they are needed.
         on_step: called after every token; what it raises ends the work.
+        memory: of captions that the words may look at too.
         options: of `DecodingOptions`.
 
-    Raises OptionError for wrong options at once, before any photo is taken.
+    Raises OptionError for wrong options, and for a memory that the captioner cannot look at, at
+    once, before any photo is taken.
     """
     captioner.options(**options)
+    if memory is not None:
+        memory.check_captioner(captioner.network, captioner.name)
 
     def write_captions(readable: list[Photo]) -> list[list[Caption]]:
-        return captioner.captions(readable, on_step=on_step, **options)
+        return captioner.captions(readable, memory=memory, on_step=on_step, **options)
 
     def caption_batches() -> Iterator[list[tuple[Source, list[Caption] | Exception]]]:
         remaining = iter(photos)

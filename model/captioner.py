@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,10 @@ class Captioner:
         photos = [image for image in listed if not isinstance(image, EncodedPhoto)]
         encoded = iter(self.network.encode_photos(photos) if photos else ())
         result = [i if isinstance(i, EncodedPhoto) else next(encoded) for i in listed]
-        return result if memory is None else memory.recall(self.network, self.name, result)
+        if memory is None:
+            return result
+        memory.check_captioner(self.network, self.name)
+        return memory.recall(self.network, result)
 
     def options(self, **values: Any) -> DecodingOptions:
         """Decoding options: this checkpoint's own, changed as given."""
@@ -169,7 +173,8 @@ class Captioner:
         if not encoded:
             return []
         features, visible = stack_contexts([photo.context for photo in encoded])
-        return write_captions(self.network, features, decoding, prefix, on_step, visible)
+        captions = write_captions(self.network, features, decoding, prefix, on_step, visible)
+        return [_add_remembered(*both) for both in zip(captions, encoded, strict=True)]
 
     def stream(
         self, image: Photo, *, prefix: str = "", memory: Memory | None = None, **options: Any
@@ -186,9 +191,9 @@ class Captioner:
     ) -> Iterator[list[Caption]]:
         """As `stream`, with the `num_captions` leading hypotheses after every step."""
         decoding = self.options(**options)
-        features = self.encode([image], memory)[0].context[None]
-        for captions in stream_captions(self.network, features, decoding, prefix):
-            yield captions[0]
+        photo = self.encode([image], memory)[0]
+        for captions in stream_captions(self.network, photo.context[None], decoding, prefix):
+            yield _add_remembered(captions[0], photo)
 
     def alternatives(
         self, image: Photo, caption: Caption | str, *, memory: Memory | None = None
@@ -216,6 +221,13 @@ class Captioner:
         """
         photo = self.encode([image], memory)[0]
         return explain(self.network, photo, caption, methods, on_step or (lambda: None))
+
+
+def _add_remembered(captions: list[Caption], photo: EncodedPhoto) -> list[Caption]:
+    """A photo's captions with what they could look at beside it."""
+    if not photo.remembered:
+        return captions
+    return [replace(caption, remembered=photo.remembered) for caption in captions]
 
 
 def _list_images(images: Iterable[Photo]) -> list[Photo]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from model import load
 from model.captioner import choose_device
 from model.error_reporting import report_errors
+from model.memory import Memory
 from model.output_path import check_output_file
 from training.data import read_split
 from training.evaluation.captioning import evaluate_network
@@ -30,9 +31,17 @@ def print_scores(result: dict) -> None:
     print(f"{result['split']} split, {result['num_images']} images, {result['checkpoint']}")
     if unscored := result["unscored"]:
         print(f"left out, as no reference has words in it: {', '.join(unscored)}")
-    print(f"{'':10}{'score':>8}{'no image':>10}")
+    columns = {"score": result, "no image": result["no_image"]}
+    if borrowed := result.get("with_memory"):
+        columns = {"score": result, "with memory": borrowed, "no image": result["no_image"]}
+    print(f"{'':10}" + "".join(f"{heading:>13}" for heading in columns))
     for name in result["made_with"]:
-        print(f"{name:10}{result[name]:8.1f}{result['no_image'][name]:10.1f}")
+        print(f"{name:10}" + "".join(f"{points[name]:13.1f}" for points in columns.values()))
+    if borrowed:
+        print(
+            f"{borrowed['num_remembered']} photos remembered, of which "
+            f"{borrowed['num_left_out']} are in this split and were not looked at"
+        )
     people = result["people"]
     print(
         f"{result['distinct_captions']} distinct captions from {result['distinct_words']} words, "
@@ -59,6 +68,12 @@ def main(arguments: list[str] | None = None) -> int:
     add("--output", metavar="FILE.json", help="write scores and captions to this file")
     add("--num-beams", type=int, help="beams of the search (default: the checkpoint's)")
     add("--length-penalty", type=float, help="of the beam search (default: the checkpoint's)")
+    add(
+        "--memory",
+        metavar="FOLDER",
+        help="also score captions that may borrow from this memory (python -m model remember), in "
+        "which the split's own photos are passed over",
+    )
     add("--limit", type=int, default=0, help="use only the first LIMIT photos; 0 for all")
     settings = parser.parse_args(arguments)
     NOT_NEGATIVE.check("--limit", settings.limit)
@@ -70,13 +85,17 @@ def main(arguments: list[str] | None = None) -> int:
         if (value := getattr(settings, name)) is not None
     }
     items = read_split(settings.data, settings.split, settings.format)[: settings.limit or None]
+    memory = None if settings.memory is None else Memory.load(settings.memory)
     captioner = load(settings.checkpoint).to(choose_device())
+    if memory is not None:
+        memory.check_captioner(captioner.network, captioner.name)
     result = {
         "checkpoint": captioner.name,
+        **({} if memory is None else {"memory": settings.memory}),
         "data": Path(settings.data).name,
         "split": settings.split,
         "decoding": asdict(captioner.options(**options)),
-        **evaluate_network(captioner.network, items, **options),
+        **evaluate_network(captioner.network, items, memory, **options),
     }
     print_scores(result)
     if settings.output:

@@ -2,8 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -12,15 +13,19 @@ from model.batches import BATCH_SIZE, caption_all
 from model.commands.caption_on_ray import run_on_ray
 from model.commands.inputs import (
     add_checkpoint_option,
+    add_memory_option,
     add_pickle_option,
     load_captioner,
+    load_memory,
     read_photos,
 )
 from model.error_reporting import print_error
 from model.errors import OptionError
 from model.output.records import (
-    CSV_HEADING,
+    CSV_COLUMNS,
+    MEMORY_CSV_COLUMNS,
     count_captions,
+    make_csv_heading,
     make_records,
     remove_cut_line,
     to_csv,
@@ -30,6 +35,7 @@ from model.output_path import check_output_file
 
 HELP = "write a caption for each photo"
 STANDARD_OUTPUT = "-"
+ToLine = Callable[[Mapping[str, Any]], str]
 FORMAT_BY_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".txt": "text", ".parquet": "parquet"}
 
 
@@ -93,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --engine ray: number of captioners (default: one per GPU, else per core)",
     )
     add_checkpoint_option(parser)
+    add_memory_option(parser)
     add_pickle_option(parser)
 
 
@@ -110,24 +117,29 @@ def run(settings: argparse.Namespace) -> int:
     if output:
         check_output_file(output)
     begun = output if settings.resume and output and output.exists() else None
-    done = _find_done_photos(begun, output_format, settings.num_captions) if begun else set()
+    csv_columns = CSV_COLUMNS if settings.memory is None else MEMORY_CSV_COLUMNS
+    counts = count_captions(begun, output_format, csv_columns) if begun else {}
+    done = {image for image, count in counts.items() if count >= settings.num_captions}
+    memory = load_memory(settings.memory)
     captioner = load_captioner(settings.checkpoint, settings.allow_pickle)
     photos = read_photos(settings.paths, done)
-    batches = caption_all(captioner, photos, settings.batch_size or BATCH_SIZE, **options)
+    batch_size = settings.batch_size or BATCH_SIZE
+    batches = caption_all(captioner, photos, batch_size, memory=memory, **options)
     if begun:
         remove_cut_line(begun)
-    to_line = {"text": _to_text, "jsonl": to_jsonl, "csv": to_csv}[output_format]
+    to_csv_line: ToLine = partial(to_csv, columns=csv_columns)
+    to_line = {"text": _to_text, "jsonl": to_jsonl, "csv": to_csv_line}[output_format]
     # Excel recognises UTF-8 by its byte order mark alone
     encoding = "utf-8-sig" if output_format == "csv" else "utf-8"
     any_failed = False
     with _open_output(output, "a" if begun else "w", encoding) as file:
         if output_format == "csv" and not (begun and begun.stat().st_size):
-            file.write(CSV_HEADING)
+            file.write(make_csv_heading(csv_columns))
         for path, result in chain.from_iterable(batches):
             if isinstance(result, Exception):
                 any_failed = True
                 print_error(result)
-            records = make_records(str(path), result, captioner.name)
+            records = make_records(str(path), result, captioner.name, settings.memory)
             # all of a photo's lines at once: --resume relies on it
             file.write("".join(map(to_line, records)))
             file.flush()
@@ -147,12 +159,6 @@ def _choose_format(settings: argparse.Namespace) -> str:
     if settings.resume and (settings.output == STANDARD_OUTPUT or output_format == "text"):
         raise OptionError("--resume needs --output FILE and --format jsonl or csv")
     return output_format
-
-
-def _find_done_photos(output: Path, output_format: str, num_captions: int) -> set[str]:
-    """The `make_photo_key` of each photo that has all of its captions in the output."""
-    counts = count_captions(output, output_format)
-    return {image for image, count in counts.items() if count >= num_captions}
 
 
 def _to_text(record: Mapping[str, Any]) -> str:

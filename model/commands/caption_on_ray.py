@@ -32,6 +32,7 @@ def run_on_ray(settings: argparse.Namespace, options: dict[str, Any]) -> int:
         settings.paths,
         settings.output,
         checkpoint=settings.checkpoint or SHIPPED,
+        memory=settings.memory,
         options=options,
         format=output_format,
         num_workers=settings.workers,

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.commands.inputs import add_checkpoint_option, add_pickle_option, load_captioner
+from model.commands.inputs import (
+    add_checkpoint_option,
+    add_memory_option,
+    add_pickle_option,
+    load_captioner,
+    load_memory,
+)
 from model.errors import OptionError
 from model.explain.explanation import Explanation
 from model.explain.methods import DEFAULT_METHOD, METHODS, get_method
@@ -66,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="output file: a picture (.png), arrays (.npz) or JSON (.json)",
     )
     add_checkpoint_option(parser)
+    add_memory_option(parser)
     add_pickle_option(parser)
 
 
@@ -78,8 +85,9 @@ def run(settings: argparse.Namespace) -> int:
     check_output_file(output)
     get_method(settings.method)
     photo = load_image(settings.image)
+    memory = load_memory(settings.memory)
     captioner = load_captioner(settings.checkpoint, settings.allow_pickle)
-    encoded = captioner.encode([photo])[0]  # once, for the caption and its maps
+    encoded = captioner.encode([photo], memory)[0]  # once, for the caption and its maps
     text = settings.text if settings.text is not None else captioner.caption(encoded)
     explanation = captioner.explain(encoded, text, methods=[settings.method])
     selection = {"layer": settings.layer, "head": settings.head, "mask_sinks": settings.mask_sinks}
@@ -91,6 +99,7 @@ def run(settings: argparse.Namespace) -> int:
         "method": settings.method,
         **selection,
         "checkpoint": captioner.name,
+        **({} if memory is None else {"memory": settings.memory}),
     }
     if suffix == ".png":
         description |= {"scale": settings.scale, "colours": settings.colours}
@@ -105,7 +114,19 @@ def run(settings: argparse.Namespace) -> int:
     print(f"{explanation.text}\n{len(maps)} maps in {output}")
     for doubt in explanation.doubts(maps):
         print(doubt)
+    if explanation.remembered:
+        _print_memory(explanation)
     return 0
+
+
+def _print_memory(explanation: Explanation) -> None:
+    """The remembered captions, and how much each word looked at them."""
+    print("remembered:")
+    for caption in explanation.remembered:
+        print(f"  {caption.photo}: {caption.text}")
+    shares = (explanation.memory_share(i) for i in range(len(explanation.words)))
+    words = zip(explanation.words, shares, strict=True)
+    print("looked at them: " + ", ".join(f"{word.text} {share:.0%}" for word, share in words))
 
 
 def _save_arrays(explanation: Explanation, maps: list[NDArray[Any]], path: Path) -> None:
@@ -119,4 +140,18 @@ def _save_arrays(explanation: Explanation, maps: list[NDArray[Any]], path: Path)
             weights=attention.weights,
             grid_size=np.array(attention.grid_size),
             num_prefix_tokens=np.array(attention.num_prefix_tokens),
+            **_list_memory_arrays(explanation),
         )
+
+
+def _list_memory_arrays(explanation: Explanation) -> dict[str, Any]:
+    """The remembered captions whose tokens the last of the weights are for; none without a
+    memory."""
+    if not explanation.remembered:
+        return {}
+    shares = [explanation.memory_share(i) for i in range(len(explanation.words))]
+    return {
+        "remembered": np.array([caption.text for caption in explanation.remembered]),
+        "remembered_lengths": np.array([len(c.tokens) for c in explanation.remembered]),
+        "memory_shares": np.array(shares),
+    }

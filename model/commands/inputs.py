@@ -11,6 +11,7 @@ from model.checkpoint.hub import SHIPPED
 from model.errors import ImageError
 from model.images import find_images, load_image
 from model.loading import load
+from model.memory import Memory
 from model.output.records import make_photo_key
 
 
@@ -28,6 +29,20 @@ def add_pickle_option(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also load weights that are only there as pickle files, reading nothing but tensors",
     )
+
+
+def add_memory_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory",
+        metavar="FOLDER",
+        help="memory whose captions the words may look at too, as python -m model remember writes "
+        "it (default: none)",
+    )
+
+
+def load_memory(folder: str | None) -> Memory | None:
+    """The memory in a folder, where one is named."""
+    return None if folder is None else Memory.load(folder)
 
 
 def load_captioner(name: str | None, allow_pickle: bool) -> Captioner:

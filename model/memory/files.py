@@ -2,7 +2,9 @@
 of that size is read, and nothing is unpickled."""
 
 import json
+import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,24 @@ MAX_FEATURES_BYTES = 4_000_000_000
 MAX_HEADER_BYTES = 100_000  # of safetensors with one tensor
 
 
+def holds_memory(folder: Path) -> bool:
+    """Whether there is a memory in a folder, whole or not."""
+    return (folder / ABOUT).exists()
+
+
 def write_memory(folder: Path, about: dict[str, Any], features: Tensor) -> None:
-    """Write both files; `about` has captioner, encoder and photos."""
+    """Write both files; `about` has captioner, encoder and photos.
+
+    What is there is replaced when both are whole, so that a full disk costs no memory.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # ASCII, so that any string that Python holds can be written and comes back
     text = json.dumps({"format": FORMAT, **about}, indent=0)
-    (folder / ABOUT).write_text(text + "\n", encoding="ascii")
-    save_file({"features": features.contiguous()}, folder / FEATURES)
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as unfinished:
+        Path(unfinished, ABOUT).write_text(text + "\n", encoding="ascii")
+        save_file({"features": features.contiguous()}, Path(unfinished, FEATURES))
+        for name in (ABOUT, FEATURES):
+            os.replace(Path(unfinished, name), folder / name)
 
 
 def read_memory(folder: Path) -> tuple[dict[str, Any], Tensor]:
@@ -35,6 +48,8 @@ def read_memory(folder: Path) -> tuple[dict[str, Any], Tensor]:
     Raises DataError, in one line, for files that are missing, cut, too large or do not fit.
     """
     path = folder / ABOUT
+    if not holds_memory(folder):
+        raise DataError(f"{folder}: no memory in it; python -m model remember writes one")
     _check_size(path, MAX_ABOUT_BYTES)
     try:
         about = json.loads(path.read_text(encoding="utf-8"))

@@ -126,7 +126,7 @@ class Memory:
 
         Takes and raises what `build` does, and raises OptionError for another captioner.
         """
-        self.check_captioner(captioner.network, captioner.name)
+        self._check_encoder(captioner.network, captioner.name)
         listed = read_data(photos) if isinstance(photos, str | Path) else photos
         by_name = {photo.name: photo for photo in listed}
         for photo in by_name.values():
@@ -166,7 +166,12 @@ class Memory:
         return cls(entries, features, about["captioner"], about["encoder"])
 
     def check_captioner(self, network: Network, name: str) -> None:
-        """Raises OptionError for a captioner whose image encoder did not see these photos."""
+        """Raises OptionError for a captioner, of this name, whose image encoder did not see these
+        photos, or that has not learned to look at a memory."""
+        self._check_encoder(network, name)
+        network.get_memory_encoder()
+
+    def _check_encoder(self, network: Network, name: str) -> None:
         is_as_wide = self.features.shape[1] == 2 * network.config.image_width
         if fingerprint_encoder(network) != self.encoder or not is_as_wide:
             raise OptionError(
@@ -198,20 +203,16 @@ class Memory:
     def recall(
         self,
         network: Network,
-        name: str,
         photos: Sequence[EncodedPhoto],
         leave_out: Collection[str] = (),
     ) -> list[EncodedPhoto]:
         """The photos with the captions of those most like them, one of each.
 
-        name: the captioner's. leave_out: see `nearest`.
-
-        Raises OptionError as `check_captioner` does, and for a captioner that cannot look at them.
+        network: of a captioner that `check_captioner` lets pass. leave_out: see `nearest`.
         """
-        self.check_captioner(network, name)
-        features = torch.stack([photo.image_features for photo in photos]) if photos else None
-        if features is None:
+        if not photos:
             return []
+        features = torch.stack([photo.image_features for photo in photos])
         pooled = pool_photos(features, network.encoder.num_prefix_tokens)
         return [
             network.remember(photo, list(self.choose_captions(network, neighbours)))

@@ -127,21 +127,26 @@ class Network(nn.Module):
         features = self.encoder(pixel_values)
         return [EncodedPhoto(*both) for both in zip(pixel_values, features, strict=True)]
 
+    def get_memory_encoder(self) -> MemoryEncoder:
+        """Raises OptionError where the captioner has not learned to look at a memory."""
+        if self.memory_encoder is None:
+            raise OptionError(
+                "this captioner has not learned to look at a memory; use one that "
+                "python -m training.train_memory has taught"
+            )
+        return self.memory_encoder
+
     def encode_captions(self, captions: Sequence[Sequence[int]]) -> list[Tensor]:
         """Token lists of remembered captions -> features (tokens, image_width) of each.
 
-        Raises OptionError where the captioner has not learned to read a memory.
+        Raises OptionError as `get_memory_encoder` does.
         """
-        if self.memory_encoder is None:
-            raise OptionError(
-                "this captioner has not learned to look at a memory; use one whose config.json has "
-                "memory_layers"
-            )
+        memory_encoder = self.get_memory_encoder()
         if not captions:
             return []
         ids, visible = pad_tokens(captions, self.device)
         decoder = cast(TextDecoder, self.decoder)  # transformers' come without a memory encoder
-        features = self.memory_encoder(decoder.token_embedding(ids), visible)
+        features = memory_encoder(decoder.token_embedding(ids), visible)
         return [row[there] for row, there in zip(features, visible, strict=True)]
 
     @torch.inference_mode()

@@ -20,9 +20,12 @@ from model.search.caption import Caption
 
 
 def make_records(
-    image: str, captions: list[Caption] | Exception, checkpoint: str
+    image: str, captions: list[Caption] | Exception, checkpoint: str, memory: str | None = None
 ) -> list[dict[str, Any]]:
-    """A photo's records: one for each caption, or the one error."""
+    """A photo's records: one for each caption, or the one error.
+
+    checkpoint, memory: their names.
+    """
     if isinstance(captions, Exception):
         return [{"image": image, **describe_error(captions)}]
     return [
@@ -32,9 +35,16 @@ def make_records(
             "log_probability": caption.log_probability,
             "words": [{"text": w.text, "probability": w.probability} for w in caption.words],
             "checkpoint": checkpoint,
+            **({} if memory is None else _name_remembered(caption, memory)),
         }
         for caption in captions
     ]
+
+
+def _name_remembered(caption: Caption, memory: str) -> dict[str, Any]:
+    """What a caption borrowed from: part of its record."""
+    remembered = [{"photo": other.photo, "caption": other.text} for other in caption.remembered]
+    return {"memory": memory, "remembered": remembered}
 
 
 def describe_error(error: Exception) -> dict[str, str]:
@@ -50,23 +60,30 @@ def to_jsonl(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def to_csv(record: Mapping[str, Any]) -> str:
+JSONL_START = b'{"image":'  # how each line of JSON begins
+CSV_COLUMNS = ("image", "caption", "log_probability", "error")
+MEMORY_CSV_COLUMNS = (*CSV_COLUMNS, "remembered")  # where a memory is used
+
+
+def to_csv(record: Mapping[str, Any], columns: Sequence[str] = CSV_COLUMNS) -> str:
     """A record as a line of CSV, with its line break."""
-    if "error" in record:
-        return _format_csv_line([record["image"], "", "", record["error"]])
-    probability = f"{record['log_probability']:.4f}"
-    return _format_csv_line([record["image"], record["caption"], probability, ""])
+    cells = {"caption": "", "log_probability": "", "error": "", "remembered": "", **record}
+    if "error" not in record:
+        cells["log_probability"] = f"{record['log_probability']:.4f}"
+    if "remembered" in record:
+        cells["remembered"] = json.dumps(record["remembered"], ensure_ascii=False)
+    return _format_csv_line([cells[column] for column in columns])
+
+
+def make_csv_heading(columns: Sequence[str] = CSV_COLUMNS) -> str:
+    """The first line of a CSV file, with its line break."""
+    return _format_csv_line(columns)
 
 
 def _format_csv_line(values: Sequence[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(values)
     return line.getvalue()
-
-
-JSONL_START = b'{"image":'  # how each line of JSON begins
-CSV_COLUMNS = ["image", "caption", "log_probability", "error"]
-CSV_HEADING = _format_csv_line(CSV_COLUMNS)
 
 
 def make_photo_key(image: str, folder: str = "") -> str:
@@ -80,7 +97,9 @@ def make_photo_key(image: str, folder: str = "") -> str:
     return path.encode("utf-8", errors="backslashreplace").decode()
 
 
-def count_captions(path: Path, format: str) -> Counter[str]:
+def count_captions(
+    path: Path, format: str, csv_columns: Sequence[str] = CSV_COLUMNS
+) -> Counter[str]:
     """How many captions a file of records (format "jsonl" or "csv") holds for each image, by its
     `make_photo_key`. Errors are not counted, nor is a last line that was cut off.
 
@@ -96,11 +115,18 @@ def count_captions(path: Path, format: str) -> Counter[str]:
             if not JSONL_START.startswith(cut_line[: len(JSONL_START)]):
                 raise ValueError("the last line is not the beginning of a record")
         else:
-            columns, *rows = csv.reader(io.StringIO(text, newline="")) if data else [CSV_COLUMNS]
-            if columns != CSV_COLUMNS:
+            columns, *rows = csv.reader(io.StringIO(text, newline="")) if data else [csv_columns]
+            if tuple(columns) in {CSV_COLUMNS, MEMORY_CSV_COLUMNS} - {tuple(csv_columns)}:
+                raise OptionError(
+                    f"{path}: begun {'without' if tuple(columns) == CSV_COLUMNS else 'with'} a "
+                    "memory; go on in the same way, or give another --output"
+                )
+            if tuple(columns) != tuple(csv_columns):
                 raise ValueError("another heading")
             records = [dict(zip(columns, row, strict=True)) for row in rows]
         return Counter(make_photo_key(r["image"]) for r in records if not r.get("error"))
+    except OptionError:  # which is a ValueError too
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise OptionError(
             f"{path}: not captions as {format}, so --resume cannot add to it; give another --output"
@@ -122,6 +148,10 @@ def make_explanation_record(
     about: how the maps were made; its items come first.
     """
     attention = explanation.attention
+    remembered = [
+        {"photo": other.photo, "caption": other.text, "words": [w.text for w in other.words]}
+        for other in explanation.remembered
+    ]
     return {
         **about,
         "log_probability": explanation.log_probability,
@@ -130,14 +160,22 @@ def make_explanation_record(
         "spread": compute_spread(maps),
         "sinks": np.argwhere(find_sinks(attention)).tolist(),
         "doubts": explanation.doubts(maps),
+        **({"remembered": remembered} if remembered else {}),
         "words": [
             {
                 "text": word.text,
                 "probability": word.probability,
                 "image_share": compute_image_share(attention, (word.start, word.stop)),
-                "gain": gain,
-                "map": heatmap.tolist(),
+                **(_describe_memory(explanation, index) if remembered else {}),
+                "gain": explanation.gains[index],
+                "map": maps[index].tolist(),
             }
-            for word, heatmap, gain in zip(explanation.words, maps, explanation.gains, strict=True)
+            for index, word in enumerate(explanation.words)
         ],
     }
+
+
+def _describe_memory(explanation: Explanation, word: int) -> dict[str, Any]:
+    """How much a word looked at the memory: at all of it, and at each word of each caption."""
+    weights = explanation.memory_weights(word)
+    return {"memory_share": explanation.memory_share(word), "memory_weights": weights}

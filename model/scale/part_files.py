@@ -26,20 +26,23 @@ class PartFiles:
         images_done: the photos that the folder's parts held at the start, of either format.
         num_captioned, num_failed: photos that were added since.
 
-    Raises OptionError if the folder's parts were captioned by another checkpoint.
+    Raises OptionError if the folder's parts were captioned by another checkpoint or with another
+    memory (None: without).
     """
 
-    def __init__(self, folder: str | Path, format: str, checkpoint: str):
+    def __init__(self, folder: str | Path, format: str, checkpoint: str, memory: str | None = None):
         self.folder, self.format = Path(folder), format
         self.folder.mkdir(parents=True, exist_ok=True)
         self.num_captioned = self.num_failed = 0
         self.images_done: set[str] = set()
         parts = sorted(self.folder.glob("part-*"))
         for part in parts:
-            for image, part_checkpoint in _read_images(part):
-                if part_checkpoint != checkpoint:
-                    problem = f"has captions by {part_checkpoint}; give another folder"
-                    raise OptionError(f"{folder}: {problem}")
+            for image, part_checkpoint, part_memory in _read_images(part):
+                if (part_checkpoint, part_memory) != (checkpoint, memory):
+                    writer = part_checkpoint
+                    if part_memory != memory:
+                        writer += f" {_describe_memory(part_memory)}"
+                    raise OptionError(f"{folder}: has captions by {writer}; give another folder")
                 self.images_done.add(image)
         self._part_number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
         self._records: list[dict[str, Any]] = []
@@ -84,16 +87,21 @@ class PartFiles:
         self._records = []
 
 
-def _read_images(part: Path) -> Iterator[tuple[str, str]]:
-    """(image, checkpoint) of each record of a part."""
+def _describe_memory(memory: str | None) -> str:
+    return "without a memory" if memory is None else f"with the memory {memory}"
+
+
+def _read_images(part: Path) -> Iterator[tuple[str, str, str | None]]:
+    """(image, checkpoint, memory) of each record of a part."""
     if part.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        rows = pq.read_table(part, columns=["image", "checkpoint"]).to_pylist()
+        names = set(pq.read_schema(part).names) & {"image", "checkpoint", "memory"}
+        rows = pq.read_table(part, columns=sorted(names)).to_pylist()
     else:
         rows = map(json.loads, part.open(encoding="utf-8"))
     for row in rows:
-        yield row["image"], row["checkpoint"]
+        yield row["image"], row["checkpoint"], row.get("memory")
 
 
 def _write_parquet(records: list[dict[str, Any]], path: Path) -> None:
@@ -101,13 +109,15 @@ def _write_parquet(records: list[dict[str, Any]], path: Path) -> None:
     import pyarrow.parquet as pq
 
     word = pa.struct([("text", pa.string()), ("probability", pa.float64())])
-    schema = pa.schema(
-        [
-            ("image", pa.string()),
-            ("caption", pa.string()),
-            ("log_probability", pa.float64()),
-            ("words", pa.list_(word)),
-            ("checkpoint", pa.string()),
-        ]
-    )
+    columns = [
+        ("image", pa.string()),
+        ("caption", pa.string()),
+        ("log_probability", pa.float64()),
+        ("words", pa.list_(word)),
+        ("checkpoint", pa.string()),
+    ]
+    if "memory" in records[0]:
+        remembered = pa.struct([("photo", pa.string()), ("caption", pa.string())])
+        columns += [("memory", pa.string()), ("remembered", pa.list_(remembered))]
+    schema = pa.schema(columns)
     pq.write_table(pa.Table.from_pylist(records, schema), path, compression="zstd")

@@ -24,6 +24,7 @@ from model.captioner import choose_device
 from model.errors import ImageError, RunError
 from model.images import load_image
 from model.loading import load
+from model.memory import Memory
 from model.output.records import make_photo_key, make_records
 from model.output_path import check_output_folder
 from model.scale.attempts import Attempts
@@ -58,6 +59,7 @@ def caption_on_ray(
     *,
     checkpoint: str | Path,
     options: dict[str, Any],
+    memory: str | None = None,
     format: str = "jsonl",
     num_workers: int | None = None,
     batch_size: int | None = None,
@@ -67,6 +69,7 @@ def caption_on_ray(
     Args:
         paths: photos, Parquet files, WebDataset shards (tar), or folders of these.
         options: of `DecodingOptions`.
+        memory: folder of a memory whose captions the words may look at too.
         format: of `part_files.FORMATS`.
         num_workers: captioners; if None, one for each GPU, or else for each core that has memory
             for it.
@@ -82,7 +85,9 @@ def caption_on_ray(
     ray = _import_ray()
     captioner = load(checkpoint)
     captioner.options(**options)  # raises OptionError before any photo is read
-    parts = PartFiles(output, format, captioner.name)
+    if memory is not None:
+        Memory.load(memory).check_captioner(captioner.network, captioner.name)
+    parts = PartFiles(output, format, captioner.name, memory)
     done = {make_photo_key(image) for image in parts.images_done}
     sources = list(_list_sources(paths, done))
     was_running = ray.is_initialized()
@@ -91,7 +96,7 @@ def caption_on_ray(
         try:
             with parts:
                 for photo_records in _caption_sources(
-                    ray, sources, done, checkpoint, options, num_workers, batch_size
+                    ray, sources, done, checkpoint, options, memory, num_workers, batch_size
                 ):
                     parts.add(photo_records)
         except ray.exceptions.RayError as error:
@@ -208,13 +213,14 @@ class Worker:
     Args:
         attempts: Ray's handle of the `Attempts` that all workers share.
         num_threads: for torch.
-        working_folder: where a checkpoint's relative path begins.
+        working_folder: where the relative paths of checkpoint and memory begin.
     """
 
     def __init__(
         self,
         checkpoint: str | Path,
         options: dict[str, Any],
+        memory: str | None,
         attempts: "ActorHandle[Attempts]",
         num_threads: int,
         working_folder: str,
@@ -222,6 +228,8 @@ class Worker:
         os.chdir(working_folder)
         torch.set_num_threads(num_threads)
         self.captioner = load(checkpoint).to(choose_device())
+        self.memory_name = memory
+        self.memory = None if memory is None else Memory.load(memory)
         self.options, self.attempts = options, attempts
 
     def __call__(self, table: "pa.Table") -> dict[str, list[str]]:
@@ -234,7 +242,7 @@ class Worker:
             results = [self._caption_alone(row) for row in rows]
         self._call_attempts("finish", names)
         records = [
-            make_records(name, result, self.captioner.name)
+            make_records(name, result, self.captioner.name, self.memory_name)
             for name, result in zip(names, results, strict=True)
         ]
         return {"records": [json.dumps(photo_records) for photo_records in records]}
@@ -277,7 +285,7 @@ class Worker:
         halves, as there may have been too little memory, and in the end is the photo's error."""
         try:
             encoded = self.captioner.network.encode_pixel_values(torch.cat(pixel_values))
-            return [*self.captioner.captions(encoded, **self.options)]
+            return [*self.captioner.captions(encoded, memory=self.memory, **self.options)]
         except Exception as error:
             if len(pixel_values) == 1:
                 return [error]
@@ -301,6 +309,7 @@ def _caption_sources(
     done: set[str],
     checkpoint: str | Path,
     options: dict[str, Any],
+    memory: str | None,
     num_workers: int | None,
     batch_size: int | None,
 ) -> Iterator[list[dict[str, Any]]]:
@@ -312,9 +321,9 @@ def _caption_sources(
     resources = ray.cluster_resources()
     cores = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
     num_gpus = int(resources.get("GPU", 0))
-    memory = resources.get("memory", 0)  # bytes, on all machines
-    num_workers, num_threads = plan_workers(num_workers, cores, num_gpus, memory)
-    batch_size = batch_size or plan_batch_size(memory / num_workers)
+    num_bytes = resources.get("memory", 0)  # of memory, on all machines
+    num_workers, num_threads = plan_workers(num_workers, cores, num_gpus, num_bytes)
+    batch_size = batch_size or plan_batch_size(num_bytes / num_workers)
 
     working_folder = os.getcwd()
     attempts = ray.remote(num_cpus=0)(Attempts).remote()
@@ -328,7 +337,7 @@ def _caption_sources(
     )
     dataset = dataset.map_batches(
         Worker,
-        fn_constructor_args=(checkpoint, options, attempts, num_threads, working_folder),
+        fn_constructor_args=(checkpoint, options, memory, attempts, num_threads, working_folder),
         batch_size=batch_size,
         batch_format="pyarrow",
         num_cpus=num_threads,

@@ -1,11 +1,12 @@
 """What a captioner says: words, each with its probability."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from model.network.memory_encoder import RememberedCaption
 from model.network.tokenizer import Word
 
 
@@ -28,12 +29,14 @@ class Caption:
         log_probability: natural logarithm, over all tokens, the end token included once it is
             there.
         tokens: ids, the end token included once it is there.
+        remembered: captions of similar photos that the words could look at too.
     """
 
     text: str
     words: list[CaptionWord]
     log_probability: float
     tokens: tuple[int, ...]
+    remembered: tuple[RememberedCaption, ...] = field(default=(), kw_only=True)
 
 
 def add_probabilities(

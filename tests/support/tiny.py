@@ -1,5 +1,7 @@
 """Tiny random captioners that tests build in a moment, and photos that they draw."""
 
+from dataclasses import replace
+
 import torch
 from PIL import Image
 from transformers import Dinov2Config, PreTrainedConfig
@@ -62,6 +64,20 @@ def tiny_captioner(
         captioner.network.decoder.token_embedding.weight[2:258] *= 0.1
     captioner.network.eval()
     return captioner
+
+
+def tiny_captioner_with_memory(seed: int = 0) -> Captioner:
+    """As `tiny_captioner`, with a random memory encoder."""
+    plain = tiny_captioner(seed=seed).network
+    torch.manual_seed(seed)
+    network = Network(
+        replace(plain.config, memory_layers=1),
+        plain.tokenizer,
+        plain.image_processor,
+        plain.encoder,
+        plain.decoder,
+    )
+    return Captioner(network.eval())
 
 
 def sharpen_attention(captioner: Captioner) -> None:

@@ -21,7 +21,6 @@ from tests.support.training import settings
 from training.data import read_split
 from training.data.dataset import CaptionDataset, collate
 from training.evaluate import main as evaluate_main
-from training.evaluation import metrics
 from training.evaluation.captioning import evaluate_network
 from training.loop.callbacks import RunMonitor
 from training.loop.learner import Learner
@@ -392,12 +391,6 @@ def test_arguments_that_make_no_sense(flickr, start, tmp_path, capsys):
         assert main([*map(str, arguments), "--cache", str(tmp_path / "cache"), "--fp32"]) == 1
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith("error: ") and message in error
-
-
-@pytest.fixture
-def no_java(monkeypatch):
-    """METEOR, which takes seconds, is left out."""
-    monkeypatch.setattr(metrics, "can_run_java", lambda: False)
 
 
 @pytest.mark.slow

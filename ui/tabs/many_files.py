@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from model.output.records import CSV_HEADING, to_csv, to_jsonl
+from model.output.records import make_csv_heading, to_csv, to_jsonl
 
 # Where a spreadsheet may see a formula begin, in both widths of its signs: at the start of a text,
 # and behind what parts cells in some country, with blanks and quotes between.
@@ -15,7 +15,7 @@ def make_csv(records: list[dict[str, Any]]) -> bytes:
     stranger's zip must not become formulas, whatever parts their cells: an apostrophe stands before
     what would. It begins with a byte order mark, without which Excel takes UTF-8 for something
     else."""
-    lines = [CSV_HEADING]
+    lines = [make_csv_heading()]
     for record in records:
         harmless = {
             key: FORMULA_START.sub(r"\1'", value) if isinstance(value, str) else value

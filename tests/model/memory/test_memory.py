@@ -166,7 +166,7 @@ def lose_a_photo(path: Path) -> None:
     "name, damage, message",
     [
         ("memory.json", cut, "not valid JSON"),
-        ("memory.json", Path.unlink, "cannot be read"),
+        ("memory.json", Path.unlink, "no memory in it"),
         ("memory.json", lambda path: path.write_text('{"format": "x"}'), "not a memory"),
         ("memory.json", lambda path: path.write_text("[" * 100_000), "not valid JSON"),
         (

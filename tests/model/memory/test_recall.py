@@ -10,30 +10,16 @@ from model.captioner import Captioner
 from model.corpora import CaptionedImage
 from model.errors import OptionError
 from model.memory import Memory
-from model.network.network import EncodedPhoto, Network
-from tests.support.tiny import draw_photo, tiny_captioner
+from model.network.network import EncodedPhoto
+from tests.support.tiny import draw_photo, tiny_captioner, tiny_captioner_with_memory
 
 DOG, CAT = "A brown dog runs through the grass.", "Two children play in the red water."
 METHODS = ("attention", "gradient", "rollout", "gradient-rollout", "occlusion")
 
 
-def make_captioner(seed: int = 0) -> Captioner:
-    """A tiny captioner with a memory encoder, and weights that let its words depend on it."""
-    plain = tiny_captioner(seed=seed).network
-    torch.manual_seed(seed)
-    network = Network(
-        replace(plain.config, memory_layers=1),
-        plain.tokenizer,
-        plain.image_processor,
-        plain.encoder,
-        plain.decoder,
-    )
-    return Captioner(network.eval())
-
-
 @pytest.fixture(scope="module")
 def captioner():
-    return make_captioner()
+    return tiny_captioner_with_memory()
 
 
 @pytest.fixture
@@ -167,7 +153,7 @@ def test_long_and_odd_captions_are_read_as_far_as_they_fit(captioner, photos):
 
 def test_the_word_in_the_memory_is_copied(captioner):
     """With the same photo each time, the caption to be written stands in the memory alone."""
-    network = make_captioner(seed=3).network
+    network = tiny_captioner_with_memory(seed=3).network
     tokenizer = network.tokenizer
     objects = ["dog", "water", "shirt", "rock", "grass"]
     captions = [tokenizer.encode(f"A {name}.")[0] for name in objects]

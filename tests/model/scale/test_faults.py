@@ -13,6 +13,7 @@ def make_worker() -> Worker:
     """A worker without Ray."""
     worker = object.__new__(Worker)
     worker.captioner, worker.options, worker.attempts = tiny_captioner(), {}, None
+    worker.memory = None
     return worker
 
 

@@ -10,13 +10,15 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.__main__ import main
+from model.memory import Memory
 from model.scale import part_files, ray_engine
 from model.scale.attempts import Attempts
 from model.scale.part_files import PartFiles
 from model.scale.plan import MAX_BATCH_SIZE, plan_batch_size, plan_workers
-from tests.support.tiny import draw_photo
+from tests.support.tiny import draw_photo, tiny_captioner_with_memory
 
 COLOURS = {name: (40 * i, 250 - 30 * i, 90) for i, name in enumerate("abcdefg")}
 
@@ -189,6 +191,39 @@ def test_another_run_does_the_rest(first, run, photos, tmp_path):
     assert sorted(r["image"] for r in rows) == sorted(2 * [str(photos / name) for name in names])
     for row in rows:
         assert row["caption"] == " ".join(word["text"] for word in row["words"])
+
+
+@pytest.mark.slow
+def test_captions_that_borrow_from_a_memory(run, tmp_path):
+    """They are the plain command's, and a folder of them is not gone on with without it."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    folder, memory, file = tmp_path / "photos", tmp_path / "memory", tmp_path / "plain.jsonl"
+    folder.mkdir()
+    captioner = tiny_captioner_with_memory()
+    captioner.save_pretrained(tmp_path / "captioner", torch.float32)
+    for name in "ab":
+        (folder / f"{name}.png").write_bytes(photo(name))
+        (folder / f"{name}.txt").write_text(f"Photo {name}.")
+    Memory.build(captioner, folder).save(memory)
+    more = ["--checkpoint", tmp_path / "captioner", "--memory", memory]
+    assert caption(folder, *more, "--output", file) == 0
+    expected = {r["image"]: r for r in lines(file)}
+    for form in ("jsonl", "parquet"):
+        output = tmp_path / form
+        assert run(output, *more, "--format", form, photos=folder)[0] == 0
+        parts = list(output.glob("part-*"))
+        rows = lines(*parts) if form == "jsonl" else pq.read_table(parts[0]).to_pylist()
+        assert {r["image"] for r in rows} == set(expected)
+        for row in rows:
+            plainly = expected[row["image"]]
+            assert row["remembered"] == plainly["remembered"] and row["memory"] == str(memory)
+            assert row["caption"] == plainly["caption"]
+            assert row["log_probability"] == pytest.approx(plainly["log_probability"], abs=1e-3)
+        assert "2 were there" in run(output, *more, "--format", form, photos=folder)[1]
+        status, _, err = run(output, *more[:2], photos=folder)
+        assert status == 1 and f"with the memory {memory}; give another folder" in err
+    status, _, err = run(tmp_path / "x", "--memory", folder, photos=folder)
+    assert status == 1 and "no memory in it" in err and not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow
