@@ -9,11 +9,11 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import generate, machine, maps, page, photo, start, training
+from benchmarks import generate, machine, maps, memory, page, photo, start, training
 from benchmarks.timing import print_rows
 
 PARTS = {"machine": machine, "photo": photo, "start": start, "page": page}
-PARTS |= {"generate": generate, "maps": maps, "training": training}
+PARTS |= {"generate": generate, "maps": maps, "memory": memory, "training": training}
 
 
 def main() -> None:
