@@ -43,12 +43,16 @@ class Explanation:
         gains: nats that each word's log-probability gains from the photo, over a plain grey one
             (the mean colour of the encoder's training photos) after the same words.
         remembered: captions of similar photos that the words could look at too.
+        text_weights: (layers, heads, tokens, tokens), the self-attention that chose each token:
+            column 0 is the start token, column k + 1 is token k. Rows sum to one. None for
+            captioners that do not give it: those that hold the photo in their prompt.
     """
 
     caption: Caption
     attention: CrossAttention
     gains: tuple[float, ...]
     remembered: tuple[RememberedCaption, ...] = ()
+    text_weights: NDArray[Any] | None = None
 
     @property
     def text(self) -> str:
@@ -80,6 +84,17 @@ class Explanation:
             head=head,
             mask_sinks=mask_sinks,
         )
+
+    def earlier_words(self, word: int) -> list[float] | None:
+        """How much of a word's self-attention fell on each word before it, the mean over layers,
+        heads and the word's tokens. The rest, to 1, fell on the start token and on the word's own
+        beginning. None where `text_weights` is."""
+        start, stop = self._find_span(word)
+        if self.text_weights is None:
+            return None
+        by_token = self.text_weights[:, :, start:stop].mean(axis=(0, 1, 2))[1:]
+        earlier = self.words[: word % len(self.words)]
+        return [float(by_token[other.start : other.stop].sum()) for other in earlier]
 
     def memory_share(self, word: int) -> float:
         """How much of a word's attention fell on remembered captions, 0 to 1."""
@@ -185,4 +200,5 @@ def explain(
         ),
         gains=tuple(sum(token_gains[word.start : word.stop]) for word in words),
         remembered=photo.remembered,
+        text_weights=replayed.text_weights,
     )

@@ -30,12 +30,15 @@ class Replay(NamedTuple):
         grey_log_probabilities: (tokens,) of each token, with a plain grey photo and the same
             memory.
         weights: (layers, heads, tokens, S), the cross-attention weights.
+        text_weights: (layers, heads, tokens, tokens), the self-attention weights, or None where the
+            decoder does not give them. Column 0 is the start token, column k + 1 is token k.
         gradients: as `weights`, of each token's own log-probability, or None.
     """
 
     log_probabilities: Tensor
     grey_log_probabilities: Tensor
     weights: NDArray[Any]
+    text_weights: NDArray[Any] | None
     gradients: NDArray[Any] | None = None
 
 
@@ -95,7 +98,7 @@ def replay(network: Network, photo: EncodedPhoto, tokens: list[int]) -> Replay:
     log_probabilities, output = read_sentence(network, both, tokens, need_weights=True)
     with_photo, with_grey = log_probabilities
     weights = _stack([layer[:1] for layer in output.cross_attn_weights or ()])
-    return Replay(with_photo, with_grey, weights)
+    return Replay(with_photo, with_grey, weights, _stack_text_weights(output))
 
 
 @torch.inference_mode(False)
@@ -108,7 +111,7 @@ def replay_with_gradients(network: Network, photo: EncodedPhoto, tokens: list[in
     """
     both = _stack_with_grey(network, photo)
     with torch.no_grad():
-        log_probabilities, first_pass = read_sentence(network, both, tokens)
+        log_probabilities, first_pass = read_sentence(network, both, tokens, need_weights=True)
     cache = first_pass.cache.select([0], [0])
     cache = cache.replace_images(
         [
@@ -125,7 +128,8 @@ def replay_with_gradients(network: Network, photo: EncodedPhoto, tokens: list[in
         weights = output.cross_attn_weights or ()
         gradients = torch.autograd.grad(total, weights)
     with_photo, with_grey = log_probabilities
-    return Replay(with_photo, with_grey, _stack(weights), _stack(gradients))
+    text_weights = _stack_text_weights(first_pass)
+    return Replay(with_photo, with_grey, _stack(weights), text_weights, _stack(gradients))
 
 
 @torch.inference_mode()
@@ -209,6 +213,12 @@ def _gather_log_probabilities(output: DecoderOutput, tokens: list[int]) -> Tenso
     log_probabilities = output.logits.float().log_softmax(-1)
     ids = torch.tensor(tokens, device=log_probabilities.device)
     return log_probabilities.gather(2, ids.expand(len(log_probabilities), -1)[..., None])[..., 0]
+
+
+def _stack_text_weights(output: DecoderOutput) -> NDArray[Any] | None:
+    """The self-attention weights of the first row, that with the photo."""
+    layers = output.self_attn_weights
+    return None if layers is None else _stack([layer[:1] for layer in layers])
 
 
 def _stack(layers: Sequence[Tensor]) -> NDArray[Any]:

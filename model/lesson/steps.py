@@ -82,7 +82,7 @@ def take_step_apart(
         decoder.blocks[:layer], cache.layers[:layer], strict=True
     ):
         x, *_ = earlier_block(x, layer_cache)
-    after_text, _ = block.attend_to_text(x, None)
+    after_text, *_ = block.attend_to_text(x, None)
     last_token = block.cross_attn_norm(after_text)[:, -1:]
     torch_output, torch_weights = block.cross_attn(
         last_token, cache.layers[layer].cross_attn, need_weights=True

@@ -61,11 +61,14 @@ class DecoderOutput(NamedTuple):
     logits: (rows, T, vocab_size); the row at position t rates the token at t + 1.
     cache: to be passed in with the next tokens.
     cross_attn_weights: for each layer (rows, heads, T, S) over the S image tokens, or None.
+    self_attn_weights: for each layer (rows, heads, T, cached + T) over the tokens, those of the
+        cache first; None as above, and where a decoder does not give them.
     """
 
     logits: Tensor
     cache: Cache
     cross_attn_weights: tuple[Tensor, ...] | None
+    self_attn_weights: tuple[Tensor, ...] | None = None
 
 
 class Decoder(Protocol):
@@ -108,30 +111,37 @@ class Block(nn.Module):
         need_weights: bool = False,
         mask: Tensor | None = None,
         visible: Tensor | None = None,
-    ) -> tuple[Tensor, LayerCache, Tensor | None]:
-        """x (rows, T, width) -> the same shape, the longer cache, weights (rows, heads, T, S).
+    ) -> tuple[Tensor, LayerCache, Tensor | None, Tensor | None]:
+        """x (rows, T, width) -> the same shape, the longer cache, and the weights of the
+        self-attention (rows, heads, T, cached + T) and of the cross-attention (rows, heads, T, S).
 
         mask: see `TokenTree`; causal if not given. visible: see `Cache`.
         """
-        x, text = self.attend_to_text(x, cache.self_attn, mask)
+        x, text, text_weights = self.attend_to_text(x, cache.self_attn, mask, need_weights)
         attended, weights = self.cross_attn(
             self.cross_attn_norm(x), cache.cross_attn, visible=visible, need_weights=need_weights
         )
         x = x + self.dropout(attended)
         x = x + self.dropout(self.mlp(self.mlp_norm(x)))
-        return x, cache._replace(self_attn=text), weights
+        return x, cache._replace(self_attn=text), text_weights, weights
 
     def attend_to_text(
-        self, x: Tensor, earlier: KeyValues | None, mask: Tensor | None = None
-    ) -> tuple[Tensor, KeyValues]:
-        """The first of the three parts: x (rows, T, width) after the self-attention, and the keys
-        and values of all tokens, those of the `earlier` ones first."""
+        self,
+        x: Tensor,
+        earlier: KeyValues | None,
+        mask: Tensor | None = None,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, KeyValues, Tensor | None]:
+        """The first of the three parts: x (rows, T, width) after the self-attention, the keys and
+        values of all tokens, those of the `earlier` ones first, and the weights if needed."""
         normed = self.self_attn_norm(x)
         text = self.self_attn.keys_values(normed)
         if earlier is not None:
             text = earlier.append(text)
-        attended, _ = self.self_attn(normed, text, is_causal=mask is None, mask=mask)
-        return x + self.dropout(attended), text
+        attended, weights = self.self_attn(
+            normed, text, is_causal=mask is None, mask=mask, need_weights=need_weights
+        )
+        return x + self.dropout(attended), text, weights
 
 
 class TextDecoder(nn.Module):
@@ -200,21 +210,24 @@ class TextDecoder(nn.Module):
             tokens: (rows, T) ids that follow those in the cache. `rows` may be a multiple of
                 the number of images in the cache; rows of one image are consecutive.
             cache: from `look_at`, or from the output of the tokens before.
-            need_weights: also return the cross-attention weights.
+            need_weights: also return the weights of both attentions.
             tree: how the tokens hang together, if they do not follow one another.
 
         Raises ValueError when the tokens do not fit into `max_length` positions.
         """
         mask = None if tree is None else tree.mask
         x = self.embed(tokens, compute_positions(tokens, cache, self.max_length, tree))
-        layers, weights = [], []
+        layers, text_weights, weights = [], [], []
         for block, layer in zip(self.blocks, cache.layers, strict=True):
-            x, layer, layer_weights = block(x, layer, need_weights, mask, cache.visible)
+            x, layer, on_text, on_image = block(x, layer, need_weights, mask, cache.visible)
             layers.append(layer)
-            weights.append(layer_weights)
+            text_weights.append(on_text)
+            weights.append(on_image)
         logits = F.linear(self.final_norm(x), self.token_embedding.weight)
         cache = replace(cache, layers=tuple(layers))
-        return DecoderOutput(logits, cache, tuple(weights) if need_weights else None)
+        if not need_weights:
+            return DecoderOutput(logits, cache, None)
+        return DecoderOutput(logits, cache, tuple(weights), tuple(text_weights))
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """What the first block reads: tokens (rows, T) at positions (T,) -> (rows, T, width)."""

@@ -120,7 +120,7 @@ class PromptDecoder(nn.Module):
         need_weights: bool = False,
         tree: TokenTree | None = None,
     ) -> DecoderOutput:
-        """See `TextDecoder.forward`."""
+        """See `TextDecoder.forward`. Of the words' weights on each other nothing is given."""
         positions = compute_positions(tokens, cache, self.max_length, tree)
         rows, images, seen = len(tokens), cache.num_images, cache.context_length
         if rows % images:

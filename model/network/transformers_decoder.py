@@ -84,8 +84,10 @@ class TransformersDecoder(nn.Module):
                 for layer, keys_values in zip(cache.layers, read_layers(words), strict=True)
             )
         )
-        weights = output.cross_attentions if need_weights else None
-        return DecoderOutput(cast(Tensor, output.logits), longer, weights)
+        logits = cast(Tensor, output.logits)
+        if not need_weights:
+            return DecoderOutput(logits, longer, None)
+        return DecoderOutput(logits, longer, output.cross_attentions, output.attentions)
 
     def _run_decoder(
         self,

@@ -98,6 +98,38 @@ def test_replayed_weights_are_those_of_the_greedy_path(captioner, method):
     torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:3]))
 
 
+@pytest.mark.parametrize("method", ["attention", "gradient"])
+@torch.inference_mode()
+def test_earlier_words_are_those_of_the_greedy_path(captioner, method):
+    """Read one token after the other, the weights on each token before are summed by hand."""
+    network, (photo,) = captioner.network, captioner.encode([draw_photo()])
+    explanation = captioner.explain(photo, "A brown dog runs through", methods=[method])
+    tokens, words = explanation.caption.tokens, explanation.words
+    assert max(word.stop - word.start for word in words) > 1, "a word of several tokens"
+    cache, rows = network.decoder.look_at(photo.image_features[None]), []
+    for token in (network.tokenizer.start, *tokens[:-1]):
+        output = network.decoder(torch.tensor([[token]]), cache, need_weights=True)
+        cache = output.cache
+        rows.append(torch.stack(output.self_attn_weights).mean(dim=(0, 1, 2, 3)))  # (cached + 1,)
+    for index, word in enumerate(words):
+        expected = [
+            sum(
+                float(rows[t][1 + k]) / (word.stop - word.start)
+                for t in range(word.start, word.stop)
+                for k in range(other.start, other.stop)
+            )
+            for other in words[:index]
+        ]
+        assert explanation.earlier_words(index) == pytest.approx(expected, abs=1e-5)
+    assert explanation.earlier_words(0) == []
+    assert explanation.earlier_words(-1) == explanation.earlier_words(len(words) - 1)
+    rows_of_weights = torch.from_numpy(explanation.text_weights)
+    torch.testing.assert_close(rows_of_weights.sum(-1), torch.ones(rows_of_weights.shape[:3]))
+    assert not rows_of_weights.triu(1).any(), "no token looks at a later one"
+    with pytest.raises(IndexError):
+        explanation.earlier_words(len(words))
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_gradients_are_of_each_tokens_own_log_probability(frozen):
     captioner = tiny_captioner()
@@ -131,7 +163,7 @@ def test_probabilities_are_those_of_the_steps(captioner):
         cache, by_token = network.decoder.look_at(photo.image_features[None]), []
         last = network.tokenizer.start
         for token in caption.tokens:
-            logits, cache, _ = network.decoder(torch.tensor([[last]]), cache)
+            logits, cache, *_ = network.decoder(torch.tensor([[last]]), cache)
             by_token.append(float(logits[0, -1].log_softmax(-1)[token]))
             last = token
     assert caption.log_probability == pytest.approx(sum(by_token), abs=1e-4)

@@ -100,6 +100,7 @@ REQUESTS = [
     ("caption", "continue_caption", [PHOTO, None, *CAPTION_OPTIONS[1:]]),
     ("explain", "explain_sentence", [PHOTO, "a dog", None]),
     ("lens", "explain_text", [PHOTO, None]),
+    ("lens", "map_heads", [PHOTO, None]),
     ("lens", "save_maps", [PHOTO, None]),
     ("lesson", "start_if_new", [None, PHOTO, None]),
     ("endpoints", "caption_photo", [PHOTO, 2, ""]),

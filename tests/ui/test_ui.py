@@ -22,7 +22,7 @@ from ui.errors import MAX_LENGTH, user_error, user_errors
 from ui.serving import captioners, gpu
 from ui.serving.captioners import MAX_LOADED, Captioners
 from ui.tabs import caption as caption_tab
-from ui.tabs.lens_requests import MapSettings, explain_for_lens, make_download
+from ui.tabs.lens_requests import MapSettings, explain_for_lens, explain_heads, make_download
 from ui.uploads import limits, photos
 
 
@@ -48,6 +48,35 @@ def test_the_lens_gets_the_maps(captioner, method, layer, head):
     assert [w["text"] for w in value["words"]] == ["a", "dog", "runs"]
     assert value["first_word"] == int(np.argmax(explanation.gains))
     assert len(json.dumps(value)) < 20_000, "small enough to travel with every caption"
+
+
+@pytest.mark.parametrize("method", ["gradient", "attention"])
+def test_every_heads_map_is_that_of_the_explanation(captioner, method):
+    photo = draw_photo(90, 60)
+    value = explain_heads(captioner, photo, "a dog runs", MapSettings(method))
+    explanation = captioner.explain(photo, "a dog runs")
+    shape = (3, value["layers"], value["heads"], value["rows"], value["cols"])
+    bits = np.frombuffer(base64.b64decode(value["data"]), np.uint8).reshape(shape)
+    assert shape == (3, 2, 2, 3, 6)
+    for word, of_word in enumerate(bits):
+        expected = np.array(
+            [
+                [explanation.heatmap(word, method, layer=i, head=j) for j in range(2)]
+                for i in range(2)
+            ]
+        )
+        assert of_word.max() == 255, "its heads share one scale"
+        np.testing.assert_allclose(of_word / 255, expected / expected.max(), atol=1 / 250)
+    with pytest.raises(OptionError, match="'occlusion' has no layers or heads"):
+        explain_heads(captioner, photo, "a dog runs", MapSettings("occlusion"))
+
+
+def test_the_lens_gets_what_a_word_looked_back_at(captioner):
+    value = explain_for_lens(captioner, draw_photo(), "a dog runs")
+    explanation = captioner.explain(draw_photo(), "a dog runs")
+    for index, word in enumerate(value["words"]):
+        assert word["earlier"] == pytest.approx(explanation.earlier_words(index), abs=1e-4)
+    assert len(value["words"][2]["earlier"]) == 2
 
 
 def test_a_word_that_does_not_need_the_photo_says_so(captioner, monkeypatch):

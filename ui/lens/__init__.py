@@ -2,8 +2,9 @@
 
 It is one `gr.HTML` that only displays: its value comes from `ui.lens.values`, `lens.js` draws it.
 It triggers the events "explain" (a text, with a method, layer and head), "go_on" (a beginning that
-the model completes) and "save" (a figure, or the data). What a
-visitor shares (a picture, an animation) is made in the browser by `share.js`.
+the model completes), "heads" (every head's map), "save" (a figure, or the data) and "give_up" (the
+maps that it waits for are not wanted). What a visitor shares (a picture, an animation) is made in
+the browser by `share.js`.
 """
 
 import json
@@ -15,7 +16,11 @@ from model.output.overlays import CONTOUR, STYLES
 from ui.lens.values import EmptyValue, ExplainedValue
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("draw.js", "share.js", "lens.js")  # one after the other, as one script
+# one after the other, as one script
+SCRIPTS = (
+    *("draw.js", "share.js", "state.js", "words.js", "play.js"),
+    *("settings.js", "heads.js", "requests.js", "lens.js"),
+)
 
 
 def create_lens(value: EmptyValue | ExplainedValue, elem_id: str) -> gr.HTML:
@@ -46,7 +51,13 @@ def _make_script() -> str:
 
 def make_failure_script(lens: gr.HTML) -> str:
     """The browser's part when a request failed: a toast says why, and the lens stops waiting."""
+    return make_answer_script(lens, "failed")
+
+
+def make_answer_script(lens: gr.HTML, name: str) -> str:
+    """The browser's part when there is an answer that is not the lens's value: the lens gets it, as
+    an event `lens:NAME`."""
     return (
-        f"() => document.querySelector('#{lens.elem_id} .lens').parentElement"
-        ".dispatchEvent(new CustomEvent('lens:failed'))"
+        f"(detail) => document.querySelector('#{lens.elem_id} .lens').parentElement"
+        f".dispatchEvent(new CustomEvent('lens:{name}', {{ detail }}))"
     )

@@ -1,8 +1,7 @@
 // Draws maps over a photo, by the table of styles that Python's figures use too (`STYLES`).
-function decodeMaps(encoded) {
-  const bytes = Uint8Array.from(atob(encoded.data), (c) => c.charCodeAt(0));
-  const size = encoded.rows * encoded.cols;
-  return encoded.peaks.map((_, word) => bytes.subarray(word * size, (word + 1) * size));
+function decodeMaps({ data, rows, cols }) {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0)), size = rows * cols;
+  return Array.from({ length: bytes.length / size }, (_, map) => bytes.subarray(map * size, (map + 1) * size));
 }
 
 // Lays a map, rows × cols bytes with its peak at 255, over what is on the canvas's photo.

@@ -43,6 +43,7 @@ class WritingValue(_Writing, total=False):
 
 class ExplainedWord(WrittenWord):
     fact: str  # a sentence: how much the word needs the photo
+    earlier: list[float]  # how much it looked at each word before it; [] where that is not known
     alternatives: list[WrittenWord]  # best first; an empty text stands for the caption's end
 
 
@@ -53,6 +54,18 @@ class MapsValue(TypedDict):
     cols: int
     peaks: list[float]  # one a word
     data: str  # base64 of words × rows × cols bytes
+
+
+class HeadMapsValue(TypedDict):
+    """Each head's own map of every word, 8 bits a patch, a word's highest peak at 255."""
+
+    text: str
+    method: str
+    layers: int
+    heads: int
+    rows: int
+    cols: int
+    data: str  # base64 of words × layers × heads × rows × cols bytes
 
 
 class SettingsValue(TypedDict):
@@ -146,6 +159,7 @@ def make_explained_value(
                 "text": word.text,
                 "probability": word.probability,
                 "fact": _describe_word(explanation, i),
+                "earlier": [round(share, 4) for share in explanation.earlier_words(i) or ()],
                 "alternatives": [
                     {"text": other.text, "probability": other.probability}
                     for other in alternatives[i]
@@ -173,6 +187,34 @@ def make_explained_value(
         },
         # the word that owes the photo most
         "first_word": int(np.argmax(explanation.gains)),
+    }
+
+
+def make_head_maps_value(explanation: Explanation, method: str) -> HeadMapsValue:
+    """What every head of every layer looked at, for all words of an explanation.
+
+    A word's heads share one scale: a map that stays dark is of a head that did little for the word.
+    method: one that has layers.
+    """
+    layers, heads = explanation.attention.weights.shape[:2]
+    maps = np.stack(
+        [
+            explanation.heatmaps(method, layer=layer, head=head)
+            for layer in range(layers)
+            for head in range(heads)
+        ],
+        axis=1,
+    )  # (words, layers · heads, rows, cols)
+    peaks = maps.max(axis=(1, 2, 3), keepdims=True)
+    scaled = np.uint8(np.rint(255 * maps / np.maximum(peaks, 1e-12)))
+    return {
+        "text": explanation.text,
+        "method": method,
+        "layers": layers,
+        "heads": heads,
+        "rows": maps.shape[2],
+        "cols": maps.shape[3],
+        "data": base64.b64encode(scaled.tobytes()).decode(),
     }
 
 

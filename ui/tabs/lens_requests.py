@@ -1,4 +1,5 @@
-"""What a lens asks for: other maps or another text of its photo, a figure, the data."""
+"""What a lens asks for: other maps or another text of its photo, each head's map, a figure, the
+data."""
 
 import base64
 import io
@@ -17,20 +18,18 @@ from model.network.network import EncodedPhoto
 from model.output.figures import draw_contact_sheet, save_figure
 from model.output.overlays import DEFAULT_STYLE, get_style
 from model.output.records import make_explanation_record
-from ui.lens import make_failure_script
-from ui.lens.values import ExplainedValue, make_explained_value
+from ui.lens import make_answer_script, make_failure_script
+from ui.lens.values import (
+    ExplainedValue,
+    HeadMapsValue,
+    make_explained_value,
+    make_head_maps_value,
+)
 from ui.serving.cancellation import check_still_waiting
 from ui.serving.captioners import Captioners
 from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
 from ui.uploads.photos import require_photo
-
-DOWNLOAD_SCRIPT = """(file) => {
-  const link = document.createElement("a");
-  link.href = file.url;
-  link.download = file.name;
-  link.click();
-}"""
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,21 @@ def explain_for_lens(
         head=settings.head,
         continues=continues,
     )
+
+
+def explain_heads(
+    captioner: Captioner, photo: Image.Image, text: str, settings: MapSettings
+) -> HeadMapsValue:
+    """Each head's own map of every word of a text, by the method of the settings.
+
+    Raises OptionError for a method without layers.
+    """
+    if not get_method(settings.method).has_layers:
+        raise OptionError(f"the method {settings.method!r} has no layers or heads to choose from")
+    explanation = captioner.explain(
+        photo, text, methods=[settings.method], on_step=check_still_waiting
+    )
+    return make_head_maps_value(explanation, settings.method)
 
 
 def make_download(
@@ -146,16 +160,27 @@ def connect_lens(
         )
 
     @request_handler(captioners)
+    def map_heads(picture: Image.Image | None, name: str | None, event: gr.EventData):
+        values = read_event(event)
+        captioner = captioners.get(values.get("model") or name)
+        text, settings = str(values.get("text") or ""), MapSettings.parse(values)
+        return explain_heads(captioner, require_photo(picture), text, settings)
+
+    @request_handler(captioners)
     def save_maps(picture: Image.Image | None, name: str | None, event: gr.EventData):
         values = read_event(event)
         captioner = captioners.get(values.get("model") or name)
         text = str(values.get("text") or "")
         return make_download(captioner, require_photo(picture), text, values)
 
-    file = gr.JSON(visible=False)
+    heads, file = gr.JSON(visible=False), gr.JSON(visible=False)
     explaining = lens.explain(explain_text, [photo, model], [lens], **PAGE_EVENT, **MODEL_EVENT)
+    mapping = lens.heads(map_heads, [photo, model], [heads], **PAGE_EVENT, **MODEL_EVENT)
     saving = lens.save(save_maps, [photo, model], [file], **PAGE_EVENT, **MODEL_EVENT)
-    saving.success(None, [file], None, js=DOWNLOAD_SCRIPT, api_visibility="private")
-    for event in (explaining, saving):
+    for event, answer, name in ((mapping, heads, "heads"), (saving, file, "file")):
+        script = make_answer_script(lens, name)
+        event.success(None, [answer], None, js=script, api_visibility="private")
+    lens.give_up(None, None, None, cancels=[explaining], api_visibility="private")
+    for event in (explaining, mapping, saving):
         event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
     return explaining

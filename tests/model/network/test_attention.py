@@ -188,10 +188,14 @@ def test_decoder_is_gpt2_with_cross_attention():
             torch.testing.assert_close(
                 logits[row, :length], theirs.logits[row, :length], atol=1e-5, rtol=0
             )
-        for layer, weights in enumerate(theirs.cross_attentions):
-            torch.testing.assert_close(
-                output.cross_attn_weights[layer][row, :, :length],
-                weights[row, :, :length],
-                atol=1e-5,
-                rtol=0,
-            )
+        for ours_by_layer, theirs_by_layer in (
+            (output.cross_attn_weights, theirs.cross_attentions),
+            (output.self_attn_weights, theirs.attentions),
+        ):
+            for layer, weights in enumerate(theirs_by_layer):
+                torch.testing.assert_close(
+                    ours_by_layer[layer][row, :, :length],
+                    weights[row, :, :length],
+                    atol=1e-5,
+                    rtol=0,
+                )

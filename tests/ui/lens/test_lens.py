@@ -123,6 +123,69 @@ def test_method_stays_for_the_next_photo(page):
     )
 
 
+def open_heads(page):
+    page.get_by_text("Map settings").first.click()
+    page.click(f"{LENS} [name=heads]")
+    page.wait_for_selector(f"{LENS} .head")
+
+
+def read_canvas(page, selector):
+    return page.eval_on_selector(selector, "canvas => canvas.toDataURL()")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_head_has_a_map_and_a_click_shows_it_large(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.locator(WORDS).nth(1).click()
+    open_heads(page)
+    settings = OPENING["settings"]
+    assert page.locator(f"{LENS} .head").count() == settings["layers"] * settings["heads"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.eval_on_selector_all(
+        f"{LENS} .head canvas", "all => all.map((canvas) => canvas.toDataURL())"
+    )
+    assert len(set(small)) > settings["heads"], "heads differ"
+    requests, large = [], read_canvas(page, f"{LENS} .stage canvas")
+    page.on("request", lambda request: requests.append(request.url))
+    page.locator(WORDS).nth(4).click()
+    assert read_canvas(page, f"{LENS} .head canvas") != small[0], "those of the other word"
+    page.locator(WORDS).nth(1).click()
+    assert read_canvas(page, f"{LENS} .head canvas") == small[0] and not requests
+    head = page.get_by_role("button", name="Layer 2, head 1")
+    head.click()
+    page.wait_for_function(
+        "before => document.querySelector('#caption-lens .stage canvas').toDataURL() !== before",
+        arg=large,
+    )
+    page.wait_for_selector(DONE)
+    assert page.input_value(f"{LENS} [name=layer]") == "2"
+    assert page.input_value(f"{LENS} [name=head]") == "1"
+    assert head.get_attribute("aria-pressed") == "true"
+    assert page.locator(f"{LENS} .head[aria-pressed=true]").count() == 1
+    head.click()  # once more: all of them together
+    page.wait_for_function(
+        "before => document.querySelector('#caption-lens .stage canvas').toDataURL() === before",
+        arg=large,
+    )
+    assert not page.input_value(f"{LENS} [name=layer]")
+
+
+def test_a_word_shows_the_words_that_it_looked_back_at(page):
+    index = 6
+    page.locator(WORDS).nth(index).click()
+    shares = OPENING["words"][index]["earlier"]
+    strengths = page.eval_on_selector_all(
+        WORDS, "words => words.map(word => Number(word.style.getPropertyValue('--earlier')))"
+    )
+    expected = [share / max(shares) for share in shares]
+    assert strengths == pytest.approx(expected + [0] * (len(SENTENCE) - index))
+    strongest = max(range(index), key=lambda i: shares[i])
+    told = page.inner_text(f"{LENS} .earlier").strip()
+    assert told.startswith(f"It also looked back at “{SENTENCE[strongest]}” {max(shares):.0%}")
+    page.locator(WORDS).first.click()
+    assert not page.locator(f"{LENS} .earlier").is_visible()
+
+
 def save(page, name, path):
     with page.expect_download() as download:
         page.click(f"{LENS} [name={name}]")

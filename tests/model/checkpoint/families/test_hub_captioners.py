@@ -144,10 +144,10 @@ def test_both_decoders_compute_the_same(saved):
     (ours, later), (expected, expected_later) = outputs
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(later.logits, expected_later.logits)
-    for mine, other in zip(
-        later.cross_attn_weights, expected_later.cross_attn_weights, strict=True
-    ):
-        torch.testing.assert_close(mine, other)
+    for name in ("cross_attn_weights", "self_attn_weights"):
+        layers = zip(getattr(later, name), getattr(expected_later, name), strict=True)
+        for mine, other in layers:
+            torch.testing.assert_close(mine, other)
 
 
 @pytest.mark.parametrize("changes", [{"activation_function": "relu"}, {"n_inner": 100}])

@@ -62,10 +62,12 @@ def test_weights_are_those_of_generate(both):
     # each step (layers, heads, the sequence so far), of which the photo
     expected = torch.stack([step[..., : len(columns)][..., columns] for step in steps], 2)
     caption = captioner.caption(PHOTOS[0], num_beams=1, max_length=LENGTH)
-    attention = captioner.explain(PHOTOS[0], caption).attention
+    explanation = captioner.explain(PHOTOS[0], caption)
+    attention = explanation.attention
     weights = torch.from_numpy(attention.weights)
     assert attention.grid_size == (4, 4)
     torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
+    assert explanation.earlier_words(0) is None, "its prompt has the photo: not given"
 
 
 @torch.inference_mode()

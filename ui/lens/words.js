@@ -1,0 +1,134 @@
+// The words: each shows its map, those of the caption and those of the filmstrip.
+function paint(canvas, word) {
+  const { peaks } = shown.maps;
+  const scale = field("shared").checked ? peaks[word] / Math.max(...peaks, 1e-12) : 1;
+  const style = setting("colours"), strength = setting("strength") / 100;
+  drawMap(canvas, maps[word], shown.maps, { style, strength, scale });
+}
+
+// Choosing a word keeps it; pointing at one only shows it.
+function choose(index) {
+  selected = index;
+  lens.querySelectorAll(".word").forEach((button, i) => {
+    button.setAttribute("aria-pressed", i === index);
+    button.tabIndex = i === index ? 0 : -1;
+  });
+  showWord(index);
+}
+
+function showWord(index) {
+  const word = shown.words[index];
+  lens.querySelectorAll(".word").forEach((button, i) => button.classList.toggle("seen", i === index));
+  const frames = find(".strip").children;
+  [...frames].forEach((frame, i) => frame.setAttribute("aria-pressed", i === index));
+  const strip = find(".strip"), frame = frames[index]; // not scrollIntoView, which moves the page too
+  strip.scrollLeft = frame.offsetLeft - strip.offsetLeft - (strip.clientWidth - frame.clientWidth) / 2;
+  paint(find(".stage canvas"), index);
+  find("h3").textContent = `“${word.text}” ${percent(word.probability)}`;
+  find(".fact").textContent = word.fact;
+  showEarlier(index);
+  showHeads(index);
+  find(".alternatives").hidden = !word.alternatives.length;
+  find(".alternatives ul").replaceChildren(...word.alternatives.map((other) => {
+    const row = make("li"), bar = make("i");
+    const text = other.text || "(the caption ends)";
+    if (shown.continues && other.text) {
+      const button = make("button", "", text);
+      button.type = "button";
+      button.title = "Continue the caption from this word";
+      button.onclick = () => {
+        const before = shown.words.slice(0, index).map((w) => w.text);
+        undoable.push({ shown, own, isAsked: true });
+        own = new Set([...own].filter((i) => i < index).concat(index));
+        if (lens.getBoundingClientRect().top < 0) lens.scrollIntoView();
+        ask("go_on", { prefix: [...before, other.text].join(" ") });
+      };
+      row.append(button);
+    } else {
+      row.append(make("span", "", text));
+    }
+    bar.style.setProperty("--p", `${100 * other.probability}%`);
+    row.append(bar, make("span", "", percent(other.probability)));
+    return row;
+  }));
+}
+
+// A bar over each earlier word that the word looked at, and the strongest in words.
+function showEarlier(index) {
+  const shares = shown.words[index].earlier, strongest = Math.max(...shares);
+  lens.querySelectorAll(".word").forEach((button, i) => {
+    button.style.setProperty("--earlier", i < shares.length ? shares[i] / strongest : 0);
+  });
+  const ranked = shares.map((share, i) => [share, shown.words[i].text]).sort((a, b) => b[0] - a[0]);
+  find(".earlier").hidden = !ranked.length;
+  find(".earlier span").replaceChildren(...ranked.slice(0, 3).flatMap(([share, text], i) =>
+    [i ? ", " : "", make("bdi", "", `“${text}”`), ` ${percent(share)}`]));
+}
+
+function showWords() {
+  const list = find(".words");
+  const before = [...list.children].map((item) => item.textContent);
+  list.replaceChildren(...shown.words.map((word, i) => {
+    const item = make("li"), button = make("button", "word");
+    button.append(make("bdi", "", word.text));
+    button.type = "button";
+    button.classList.toggle("own", own.has(i));
+    button.style.setProperty("--p", `${100 * word.probability}%`);
+    const whose = own.has(i) ? ", your word" : "";
+    button.setAttribute("aria-label", `${word.text}, ${percent(word.probability)}${whose}`);
+    if (shown.state === "writing" && i < before.length && before[i] !== word.text) {
+      button.classList.add("revised"); // another hypothesis leads now
+    }
+    if (shown.state === "done") {
+      button.onmouseenter = () => { stopPlaying(); showWord(i); };
+      button.onmouseleave = () => showWord(selected);
+      button.onfocus = button.onclick = () => { stopPlaying(); choose(i); };
+      button.onkeydown = (event) => {
+        const last = shown.words.length - 1;
+        const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: last }[event.key];
+        if (to === undefined) return;
+        event.preventDefault();
+        list.children[Math.max(0, Math.min(last, to))].firstChild.focus();
+      };
+    }
+    item.append(button);
+    return item;
+  }));
+}
+
+// The words stand above for the keyboard and for readers: this is for pointers.
+function showStrip() {
+  find(".strip").replaceChildren(...shown.words.map((word, i) => {
+    const frame = make("button", "frame"), photo = make("div", "photo");
+    const image = make("img"), canvas = make("canvas");
+    frame.type = "button";
+    frame.tabIndex = -1;
+    frame.setAttribute("aria-label", `Map of “${word.text}”`);
+    image.src = shown.photo;
+    image.alt = "";
+    canvas.width = canvas.height = 96;
+    canvas.setAttribute("aria-hidden", true);
+    photo.append(image, canvas);
+    frame.append(photo, make("bdi", "", word.text));
+    frame.onclick = () => { stopPlaying(); choose(i); };
+    paint(canvas, i);
+    return frame;
+  }));
+}
+
+// The other way round: the words that looked at a place of the photo are tinted.
+function tintWords(event) {
+  if (shown.state !== "done") return;
+  const box = find(".stage .photo").getBoundingClientRect();
+  const { rows, cols } = shown.maps;
+  const row = Math.min(rows - 1, Math.floor(rows * (event.clientY - box.top) / box.height));
+  const col = Math.min(cols - 1, Math.floor(cols * (event.clientX - box.left) / box.width));
+  lens.querySelectorAll(".word").forEach((button, i) => {
+    button.style.setProperty("--looked", maps[i][Math.max(0, row) * cols + Math.max(0, col)] / 255);
+  });
+}
+
+function clearTint() {
+  lens.querySelectorAll(".word").forEach((button) => button.style.removeProperty("--looked"));
+}
+
