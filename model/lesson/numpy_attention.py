@@ -23,7 +23,7 @@ looked at, under a mask that hides the words not yet written:
     cross_attention(words, words, ..., mask=causal_mask(len(words)))  # self-attention
 
 Translation and retrieval use the same function again: there Q comes from the sentence being
-written and K, V from the sentence in the other language, or from the documents that were found.
+written and K, V from the sentence in the other language, or from the captions that were found.
 
 Formula: Vaswani et al. 2017, "Attention Is All You Need", equation 1 and section 3.2.2.
 `model/network/attention.py` is the same in torch; the tests hold the two to each other.

@@ -4,8 +4,9 @@ Torch only brings the tensors. Every number of the lesson is made by `numpy_atte
 and held to what the captioner's own block gives.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,8 +20,10 @@ from model.lesson.numpy_attention import (
     multi_head_cross_attention,
     softmax,
 )
+from model.memory.memory import read_caption
 from model.network.attention import KeyValues, MultiHeadAttention
 from model.network.decoder import TextDecoder
+from model.network.memory_encoder import RememberedCaption
 from model.network.network import Network
 from model.search.caption import Caption
 from model.search.generation import choose_options, stream_from_cache
@@ -67,7 +70,7 @@ def take_step_apart(
     """Take apart the step that chose a word's first token; word, layer and head count from 0.
 
     network: with a decoder of our own, a `TextDecoder`.
-    image_features: (S, image_width), of an `EncodedPhoto`.
+    image_features: (S, image_width), of an `EncodedPhoto`; other things to look at may follow.
     """
     decoder = network.decoder
     assert isinstance(decoder, TextDecoder)
@@ -129,6 +132,47 @@ def take_step_apart(
         token_texts=["start", *(decode([token]).strip() for token in tokens[1:])],
         self_weights=self_weights[head],
     )
+
+
+class RetrievalStep(NamedTuple):
+    """A step whose query meets sentences too, behind the patches and under the same softmax.
+
+    Attributes:
+        step: over prefix tokens, patches and the tokens of the sentences.
+        sentences: as the network reads them.
+        word_weights: for each sentence, how much of the weights fell on each of its words.
+    """
+
+    step: LessonStep
+    sentences: list[RememberedCaption]
+    word_weights: list[list[float]]
+
+
+@torch.inference_mode()
+def take_retrieval_apart(
+    network: Network,
+    image_features: Tensor,
+    sentences: Sequence[str],
+    caption: Caption,
+    word: int,
+    layer: int,
+    head: int,
+) -> RetrievalStep:
+    """As `take_step_apart`, with the words of sentences to look at beside the photo. Those without
+    a word are left out.
+
+    Raises OptionError for a network without a memory encoder.
+    """
+    read = [text for text in (read_caption(network, "", text) for text in sentences) if text]
+    features = network.encode_captions([sentence.tokens for sentence in read])
+    context = torch.cat([image_features, *features])
+    step = take_step_apart(network, context, caption, word, layer, head)
+    word_weights, begin = [], len(image_features)
+    for sentence in read:
+        spans = [(begin + other.start, begin + other.stop) for other in sentence.words]
+        word_weights.append([float(step.weights[start:stop].sum()) for start, stop in spans])
+        begin += len(sentence.tokens)
+    return RetrievalStep(step, read, word_weights)
 
 
 def choose_first_step(explanation: Explanation) -> tuple[int, int, int]:

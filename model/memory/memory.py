@@ -227,13 +227,8 @@ class Memory:
         """Of each entry the caption that agrees best with those of all, as the network reads it."""
         entries = [self.entries[neighbour.entry] for neighbour in neighbours]
         for entry, text in zip(entries, choose_agreeing(entries), strict=True):
-            readable = text.encode(errors="replace").decode()  # half a character is read as "?"
-            tokens, words = network.tokenizer.encode(readable)
-            longest = network.config.max_length
-            whole = [word for word in words if word.stop <= longest]
-            if whole:
-                read = tuple(tokens[: whole[-1].stop])
-                yield RememberedCaption(entry.name, text, read, tuple(whole))
+            if caption := read_caption(network, entry.name, text):
+                yield caption
 
 
 def _read_photos(
@@ -247,6 +242,16 @@ def _read_photos(
             if on_error is None:
                 raise
             on_error(error)
+
+
+def read_caption(network: Network, photo: str, text: str) -> RememberedCaption | None:
+    """A photo's caption as the network reads it, as far as it fits; None where it has no word."""
+    readable = text.encode(errors="replace").decode()  # half a character is read as "?"
+    tokens, words = network.tokenizer.encode(readable)
+    whole = tuple(word for word in words if word.stop <= network.config.max_length)
+    if not whole:
+        return None
+    return RememberedCaption(photo, text, tuple(tokens[: whole[-1].stop]), whole)
 
 
 def choose_agreeing(entries: Sequence[RememberedPhoto]) -> list[str]:

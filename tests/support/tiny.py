@@ -66,9 +66,9 @@ def tiny_captioner(
     return captioner
 
 
-def tiny_captioner_with_memory(seed: int = 0) -> Captioner:
+def tiny_captioner_with_memory(image_size: tuple[int, int] = (56, 56), seed: int = 0) -> Captioner:
     """As `tiny_captioner`, with a random memory encoder."""
-    plain = tiny_captioner(seed=seed).network
+    plain = tiny_captioner(image_size, seed=seed).network
     torch.manual_seed(seed)
     network = Network(
         replace(plain.config, memory_layers=1),

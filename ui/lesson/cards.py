@@ -7,7 +7,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from model import Caption, Captioner
-from model.lesson.steps import LessonStep
+from model.lesson.steps import LessonStep, RetrievalStep
 from ui.lesson import pictures
 from ui.lesson.pictures import find_largest, format_first, format_number, format_tiny
 from ui.templates import render
@@ -56,6 +56,40 @@ def render_step_cards(
 def render_blind_card(seeing: str, blind: str, num_layers: int) -> Markup:
     """The card of step 6: the caption beside that of the decoder that may not look."""
     return _render("blind", seeing=seeing, blind=blind, num_layers=num_layers)
+
+
+def render_retrieval_card(
+    retrieval: RetrievalStep, captioner: Captioner, word: str, layer: int, head: int
+) -> Markup:
+    """The card of step 7: the same step with sentences behind the patches."""
+    weights, encoder = retrieval.step.weights, captioner.network.encoder
+    num_image_tokens = len(weights) - sum(len(s.tokens) for s in retrieval.sentences)
+    prefix = encoder.num_prefix_tokens
+    sources = {
+        _name_prefix(prefix): weights[:prefix].sum(),
+        f"{num_image_tokens - prefix} patches": weights[prefix:num_image_tokens].sum(),
+    }
+    sentences = [
+        {"text": sentence.text, "words": [w.text for w in sentence.words], "shares": shares}
+        for sentence, shares in zip(retrieval.sentences, retrieval.word_weights, strict=True)
+    ]
+    sources |= {f"“{sentence['text']}”": sum(sentence["shares"]) for sentence in sentences}
+    sources.pop("", None)  # the name of no prefix
+    return _render(
+        "retrieval",
+        word=word,
+        layer=layer,
+        head=head,
+        sources=sources,
+        sentences=sentences,
+        num_rows=len(weights),
+        weights_difference=retrieval.step.weights_difference,
+    )
+
+
+def render_message_card(message: str) -> Markup:
+    """The card of step 7 where it cannot be taken, and why."""
+    return _render("retrieval_message", message=message)
 
 
 def _render(name: str, **values: Any) -> Markup:

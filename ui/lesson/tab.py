@@ -10,10 +10,15 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from model import Caption
+from model import Caption, Captioner
 from model.errors import ImageError
 from model.images import fit_photo
-from model.lesson.steps import caption_blindly, choose_first_step, take_step_apart
+from model.lesson.steps import (
+    caption_blindly,
+    choose_first_step,
+    take_retrieval_apart,
+    take_step_apart,
+)
 from model.network.decoder import TextDecoder
 from model.wording import NOTHING_TO_SAY
 from ui.lesson.cards import (
@@ -21,6 +26,8 @@ from ui.lesson.cards import (
     render_blind_card,
     render_elsewhere,
     render_introduction,
+    render_message_card,
+    render_retrieval_card,
     render_step_cards,
 )
 from ui.lesson.pictures import find_largest
@@ -29,6 +36,13 @@ from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
 from ui.uploads.photos import CLEAR_SCRIPT, create_examples, create_photo_input
 
 PICTURE_SIDE = 480  # pixels of the photo's longer side in the lesson's pictures
+MAX_SENTENCES = 5  # that step 7 looks at
+SENTENCES = "A brown dog runs through the grass.\nTwo children play in the water."
+NO_SENTENCES = "Write a sentence above, and the word may look at it too."
+NOT_LEARNED = (
+    "This model has not learned to look at sentences beside the photo. Choose one that has: "
+    "training.train_memory teaches it."
+)
 PROMPT = "Choose a photo, and the lesson begins."
 OTHER_DECODER = (
     "The lesson takes our own decoder apart, and this model brings another one. Choose another "
@@ -52,16 +66,19 @@ def hash_photo(photo: Image.Image) -> str:
 
 
 def start_lesson(
-    captioners: Captioners, photo: Image.Image | None, name: str | None
+    captioners: Captioners, photo: Image.Image | None, name: str | None, sentences: str = SENTENCES
 ) -> Iterator[list[Any]]:
     """Caption a photo and open the lesson at the word that owes most to it.
+
+    sentences: what step 7 looks at too, one a line.
 
     Yields the values of `LessonTab.lesson_outputs`.
     """
 
     def show_status(text: str, caption: str = "") -> list[Any]:
         hidden = gr.update(visible=False)
-        return [None, hidden, hidden, hidden, "", render_status(text, caption), *[""] * CARD_COUNT]
+        cards = [""] * (CARD_COUNT + 1)
+        return [None, *[hidden] * 4, "", render_status(text, caption), *cards]
 
     if photo is None:
         yield show_status(PROMPT)
@@ -91,17 +108,18 @@ def start_lesson(
             gr.update(choices=options, value=value, visible=True)
             for options, value in zip(choices, first_choice, strict=True)
         ),
+        gr.update(visible=captioner.network.memory_encoder is not None),
         render_blind_card(caption.text, caption_blindly(captioner.network), config.num_layers),
-        *show_step(captioners, lesson, *first_choice),
+        *show_step(captioners, lesson, *first_choice, sentences),
     ]
 
 
 def show_step(
-    captioners: Captioners, lesson: Lesson | None, word: int, layer: int, head: int
+    captioners: Captioners, lesson: Lesson | None, word: int, layer: int, head: int, sentences: str
 ) -> list[Any]:
     """The line about the chosen word, layer and head, and the cards of its steps."""
     if lesson is None or None in (word, layer, head):
-        return [gr.skip()] * (1 + CARD_COUNT)  # chosen while the next photo's lesson begins
+        return [gr.skip()] * (2 + CARD_COUNT)  # chosen while the next photo's lesson begins
     word, layer, head = int(word), int(layer), int(head)  # 1.0 is a choice as good as 1
     captioner, caption = captioners.get(lesson.model), lesson.caption
     features = lesson.image_features.to(captioner.device)
@@ -113,7 +131,29 @@ def show_step(
         f"row {row}, column {col}."
     )
     cards = render_step_cards(lesson.photo, captioner, caption, step, word, layer, head)
-    return [render_status(text, caption.text), *cards]
+    retrieval = show_retrieval(captioner, features, sentences, caption, word, layer, head)
+    return [render_status(text, caption.text), *cards, retrieval]
+
+
+def show_retrieval(
+    captioner: Captioner,
+    image_features: Tensor,
+    sentences: str,
+    caption: Caption,
+    word: int,
+    layer: int,
+    head: int,
+) -> Markup:
+    """The card of step 7: the step with sentences (one a line) to look at beside the photo."""
+    if captioner.network.memory_encoder is None:
+        return render_message_card(NOT_LEARNED)
+    lines = [line for line in sentences.splitlines() if line.strip()][:MAX_SENTENCES]
+    retrieval = take_retrieval_apart(
+        captioner.network, image_features, lines, caption, word, layer, head
+    )
+    if not retrieval.sentences:
+        return render_message_card(NO_SENTENCES)
+    return render_retrieval_card(retrieval, captioner, caption.words[word].text, layer, head)
 
 
 def render_status(text: str, caption: str = "") -> Markup:
@@ -133,17 +173,19 @@ class LessonTab(NamedTuple):
     head: gr.Dropdown
     cards: list[gr.HTML]
     blind_card: gr.HTML
+    sentences: gr.Textbox
+    retrieval_card: gr.HTML
 
     @property
     def step_outputs(self) -> list[Any]:
-        """What changes with word, layer and head."""
-        return [self.status, *self.cards]
+        """What changes with word, layer, head and sentences."""
+        return [self.status, *self.cards, self.retrieval_card]
 
     @property
     def lesson_outputs(self) -> list[Any]:
         """What changes with the photo."""
         choices = [self.word, self.layer, self.head]
-        return [self.lesson, *choices, self.blind_card, *self.step_outputs]
+        return [self.lesson, *choices, self.sentences, self.blind_card, *self.step_outputs]
 
 
 def build(captioners: Captioners, model: gr.Dropdown) -> LessonTab:
@@ -177,13 +219,25 @@ def _lay_out() -> LessonTab:
     with gr.Column(elem_classes="lesson-cards"):
         cards = [gr.HTML(apply_default_css=False) for _ in range(CARD_COUNT)]
         blind_card = gr.HTML(apply_default_css=False)
+        sentences = gr.Textbox(
+            SENTENCES,
+            label="Sentences to look at beside the photo, one a line",
+            lines=2,
+            max_lines=MAX_SENTENCES,
+            max_length=500,
+            visible=False,
+        )
+        retrieval_card = gr.HTML(apply_default_css=False)
         gr.HTML(render_elsewhere(), apply_default_css=False)
-    return LessonTab(gr.State(None), photo, status, word, layer, head, cards, blind_card)
+    choices, sides = (word, layer, head), (cards, blind_card, sentences, retrieval_card)
+    return LessonTab(gr.State(None), photo, status, *choices, *sides)
 
 
 def _connect(tab: LessonTab, captioners: Captioners, model: gr.Dropdown) -> None:
     @request_handler(captioners)
-    def start_if_new(lesson: Lesson | None, picture: Image.Image | None, name: str | None):
+    def start_if_new(
+        lesson: Lesson | None, picture: Image.Image | None, name: str | None, sentences: str
+    ):
         # the browser also tells of a photo that is put back into a tab that has it
         is_shown = (
             lesson
@@ -197,23 +251,23 @@ def _connect(tab: LessonTab, captioners: Captioners, model: gr.Dropdown) -> None
         if is_shown:
             yield [gr.skip()] * len(tab.lesson_outputs)
         else:
-            yield from start_lesson(captioners, picture, name)
+            yield from start_lesson(captioners, picture, name, sentences)
 
     @request_handler(captioners)
-    def choose_step(lesson: Lesson | None, word: int, layer: int, head: int):
-        return show_step(captioners, lesson, word, layer, head)
+    def choose_step(lesson: Lesson | None, word: int, layer: int, head: int, sentences: str):
+        return show_step(captioners, lesson, word, layer, head, sentences)
 
     # what is asked for in the meantime has its turn afterwards
     settings = PAGE_EVENT | MODEL_EVENT | {"trigger_mode": "always_last"}
-    inputs = [tab.lesson, tab.photo, model]
+    inputs = [tab.lesson, tab.photo, model, tab.sentences]
     # `change`, not `input`: an example or the page itself may bring the photo
     starting = tab.photo.change(start_if_new, inputs, tab.lesson_outputs, **settings)
     starting.failure(None, None, [tab.photo], js=CLEAR_SCRIPT, api_visibility="private")
     model.change(start_if_new, inputs, tab.lesson_outputs, **settings)
     gr.on(
-        [choice.input for choice in (tab.word, tab.layer, tab.head)],
+        [choice.input for choice in (tab.word, tab.layer, tab.head, tab.sentences)],
         choose_step,
-        [tab.lesson, tab.word, tab.layer, tab.head],
+        [tab.lesson, tab.word, tab.layer, tab.head, tab.sentences],
         tab.step_outputs,
         **settings,
     )
