@@ -9,10 +9,10 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import generate, machine, maps, memory, page, photo, start, training
+from benchmarks import generate, machine, maps, memory, page, photo, start, step, training
 from benchmarks.timing import print_rows
 
-PARTS = {"machine": machine, "photo": photo, "start": start, "page": page}
+PARTS = {"machine": machine, "photo": photo, "start": start, "page": page, "step": step}
 PARTS |= {"generate": generate, "maps": maps, "memory": memory, "training": training}
 
 

@@ -105,8 +105,7 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_cache_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--cache`."""
-    parser.add_argument(
-        "--cache", default=CACHE, help="folder that the photos of a hub dataset are written to"
-    )
+def add_cache_option(parser: argparse.ArgumentParser, *, features: bool = False) -> None:
+    """Add `--cache`; features: whether image features are kept there too."""
+    kept = "image features and the photos" if features else "the photos"
+    parser.add_argument("--cache", default=CACHE, help=f"folder for {kept} of a hub dataset")

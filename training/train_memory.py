@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,21 +29,23 @@ from model.network.network import Network
 from model.network.tokenizer import as_sentence
 from model.output_path import check_output_folder
 from training.data import CaptionedImage, read_corpora
-from training.data.dataset import IGNORED
+from training.data.dataset import IGNORED, cache_features
 from training.evaluation.data_checks import check_data
+from training.loop.precision import is_bfloat16_fast
 from training.options import (
     COUNT,
     FRACTION,
     POSITIVE,
     SEED,
     HelpFormatter,
+    add_cache_option,
     add_checkpoint_option,
     add_data_options,
     add_number_options,
     check_numbers,
 )
 
-ENCODING_BATCH = 32  # photos
+POOLING_BATCH = 256  # photos
 
 
 def add_memory_encoder(captioner: Captioner, num_layers: int) -> Captioner:
@@ -87,15 +90,6 @@ class Retriever:
         return [Neighbour(i, 0.0) for i in drawn]
 
 
-def encode_photos(network: Network, items: Sequence[CaptionedImage]) -> Tensor:
-    """Image features of all photos (photos, S, image_width), in half precision on the CPU."""
-    batches = []
-    for start in tqdm(range(0, len(items), ENCODING_BATCH), "encoding", leave=False):
-        paths = [item.path for item in items[start : start + ENCODING_BATCH]]
-        batches.append(network.encode(paths).to("cpu", torch.float16))
-    return torch.cat(batches)
-
-
 def compute_loss(
     network: Network,
     image_features: Tensor,
@@ -133,6 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_data_options(parser, several=True)
     add_checkpoint_option(parser)
+    add_cache_option(parser, features=True)
     parser.add_argument("--output", required=True, help="folder of the captioner that has learned")
     numbers = {
         "memory_layers": (COUNT, 2, "layers of the memory encoder"),
@@ -147,8 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
     settings = parser.parse_args(arguments)
     check_numbers(parser, settings, numbers)
     output = Path(settings.output)
-    check_output_folder(output)
-    corpora = read_corpora(settings.data, settings.format)
+    for folder in (output, settings.cache):
+        check_output_folder(folder)
+    corpora = read_corpora(settings.data, settings.format, settings.cache)
     listed = [item for corpus in corpora for item in corpus.items if item.split == "train"]
     items = check_data(listed).readable
     if lost := len(listed) - len(items):
@@ -173,8 +169,13 @@ def train(
 ) -> None:
     """Train the memory encoder, and save the captioner after every pass."""
     network, random_numbers = captioner.network, random.Random(settings.seed)
-    features = encode_photos(network, items)
-    pooled = pool_photos(features, network.encoder.num_prefix_tokens).half()
+    (features,) = cache_features(network, items, Path(settings.cache), bf16=is_bfloat16_fast())
+    pooled = torch.cat(
+        [
+            pool_photos(torch.from_numpy(batch), network.encoder.num_prefix_tokens).half()
+            for batch in np.array_split(features, -(-len(features) // POOLING_BATCH))
+        ]
+    )
     entries = tuple(RememberedPhoto(item.name, tuple(item.captions)) for item in items)
     memory = Memory(entries, pooled, captioner.name, fingerprint_encoder(network))
     retriever = Retriever(memory, settings.share_random)
@@ -206,9 +207,8 @@ def train(
             captions = [
                 random_numbers.choices(texts[i], k=settings.captions_per_photo) for i in batch
             ]
-            loss = compute_loss(
-                network, features[batch].float().to(network.device), remembered, captions
-            )
+            seen = torch.from_numpy(features[batch]).float().to(network.device)
+            loss = compute_loss(network, seen, remembered, captions)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.memory_encoder.parameters(), 1.0)

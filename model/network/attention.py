@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.linear import Linear
+
 
 class KeyValues(NamedTuple):
     """What the queries are matched against: keys and values, each (B, heads, S, head_dim)."""
@@ -52,10 +54,10 @@ class MultiHeadAttention(nn.Module):
         if width % num_heads:
             raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width, bias)
-        self.key = nn.Linear(context_width or width, width, bias)
-        self.value = nn.Linear(context_width or width, width, bias)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width, bias)
+        self.key = Linear(context_width or width, width, bias)
+        self.value = Linear(context_width or width, width, bias)
+        self.output = Linear(width, width)
 
     def keys_values(self, context: Tensor) -> KeyValues:
         """Project a context (B, S, context_width). For an image, once is enough."""

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import NamedTuple, Protocol, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.network.attention import KeyValues, MultiHeadAttention
 from model.network.cache import Cache, LayerCache
 from model.network.initialisation import initialise_weights
+from model.network.linear import multiply
 from model.network.mlp import MLP, gelu_tanh
 
 
@@ -223,7 +223,7 @@ class TextDecoder(nn.Module):
             layers.append(layer)
             text_weights.append(on_text)
             weights.append(on_image)
-        logits = F.linear(self.final_norm(x), self.token_embedding.weight)
+        logits = multiply(self.final_norm(x), self.token_embedding.weight)
         cache = replace(cache, layers=tuple(layers))
         if not need_weights:
             return DecoderOutput(logits, cache, None)

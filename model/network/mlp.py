@@ -5,14 +5,16 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.linear import Linear
+
 
 class MLP(nn.Module):
     """Two linear layers with an activation between them."""
 
     def __init__(self, width: int, hidden_width: int, activation: Callable[[Tensor], Tensor]):
         super().__init__()
-        self.up = nn.Linear(width, hidden_width)
-        self.down = nn.Linear(hidden_width, width)
+        self.up = Linear(width, hidden_width)
+        self.down = Linear(hidden_width, width)
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,9 +27,9 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, hidden_width: int):
         super().__init__()
-        self.gate = nn.Linear(width, hidden_width)
-        self.up = nn.Linear(width, hidden_width)
-        self.down = nn.Linear(hidden_width, width)
+        self.gate = Linear(width, hidden_width)
+        self.up = Linear(width, hidden_width)
+        self.down = Linear(hidden_width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))

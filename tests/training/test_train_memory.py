@@ -15,6 +15,7 @@ def test_only_the_memory_encoder_learns(checkpoint, flickr, tmp_path):
     output = tmp_path / "learned"
     arguments = ["--data", str(flickr), "--checkpoint", str(checkpoint), "--output", str(output)]
     arguments += ["--memory-layers", "1", "--epochs", "2", "--batch-size", "4"]
+    arguments += ["--cache", str(tmp_path / "cache")]
     assert train_memory.main(arguments) == 0
     before = Captioner.from_pretrained(checkpoint).network.state_dict()
     learned = Captioner.from_pretrained(output).network.state_dict()
