@@ -208,7 +208,8 @@ def train(
                 random_numbers.choices(texts[i], k=settings.captions_per_photo) for i in batch
             ]
             seen = torch.from_numpy(features[batch]).float().to(network.device)
-            loss = compute_loss(network, seen, remembered, captions)
+            with torch.autocast(network.device.type, torch.bfloat16, is_bfloat16_fast()):
+                loss = compute_loss(network, seen, remembered, captions)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(network.memory_encoder.parameters(), 1.0)

@@ -69,7 +69,8 @@ def fingerprint_encoder(network: Network) -> str:
     state = network.encoder.state_dict()
     parts = [state[name].flatten()[:FINGERPRINT_NUMBERS].half() for name in sorted(state)]
     numbers = torch.cat(parts).cpu().numpy().tobytes()
-    return hashlib.sha256(numbers + repr(network.encoder.image_size).encode()).hexdigest()
+    way = f"{network.encoder.image_size} {network.config.merged_patches}"
+    return hashlib.sha256(numbers + way.encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)  # == of tensors is no yes or no

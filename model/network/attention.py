@@ -71,6 +71,7 @@ class MultiHeadAttention(nn.Module):
         is_causal: bool = False,
         mask: Tensor | None = None,
         visible: Tensor | None = None,
+        sizes: Tensor | None = None,
         need_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Let every position of `x` look at `keys_values`.
@@ -84,6 +85,8 @@ class MultiHeadAttention(nn.Module):
             mask: (T, S) bool, which positions each of `x` sees; all if not given.
             visible: (batch, S) bool, which positions of each row of `keys_values` are there at
                 all and no padding; at least one a row, all if not given.
+            sizes: (batch, S) float, how many equal positions each of `keys_values` stands for, and
+                weighs as many; one if not given.
             need_weights: also return the attention weights, at the price of the fused kernel.
 
         Returns:
@@ -102,12 +105,17 @@ class MultiHeadAttention(nn.Module):
         if visible is not None:
             there = visible[:, None, None]  # (batch, 1, 1, S), for all heads and queries
             mask = there if mask is None else mask & there
+        if sizes is not None:
+            weight = sizes.log()[:, None, None]  # e^(score + log n) = n e^score
+            mask = weight if mask is None else weight.masked_fill(~mask, float("-inf"))
         weights = None
         # the fused kernel's backward pass is slow on a CPU: a training step took 1.4 times as long
         slow = x.device.type == "cpu" and torch.is_grad_enabled()
         if need_weights or slow:
             scores = query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5
-            if mask is not None:
+            if sizes is not None:
+                scores = scores + mask
+            elif mask is not None:
                 scores = scores.masked_fill(~mask, float("-inf"))
             used = scores.softmax(dim=-1)
             if need_weights:

@@ -19,6 +19,8 @@ class CaptionerConfig(SavedConfig):
             so that the map covers the whole photo.
         num_layers: of the decoder.
         project_image: see `TextDecoder`.
+        merged_patches: patches that each layer of the encoder merges into others like them: a
+            faster encoder, coarser maps; 0 for none. See `token_merging`.
         memory_layers: of the encoder of remembered captions; 0 for a captioner without one.
     """
 
@@ -29,6 +31,7 @@ class CaptionerConfig(SavedConfig):
     max_length: int = 48
     num_layers: int = 4
     project_image: bool = False
+    merged_patches: int = 0
     memory_layers: int = 0
 
     def __post_init__(self) -> None:
@@ -44,8 +47,9 @@ class CaptionerConfig(SavedConfig):
         numbers = {"num_layers": self.num_layers, "image height": height, "image width": width}
         if "hidden_size" in self.encoder:
             numbers["encoder.hidden_size"] = self.encoder["hidden_size"]
-        if self.memory_layers != 0:
-            numbers["memory_layers"] = self.memory_layers
+        for name in ("merged_patches", "memory_layers"):
+            if getattr(self, name) != 0:
+                numbers[name] = getattr(self, name)
         check_whole_numbers(numbers)
         super().__post_init__()
 

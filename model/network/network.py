@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from model.errors import OptionError
+from model.errors import CheckpointError, OptionError
 from model.images import ImageSource, load_image, thin_photo
 from model.network.config import CaptionerConfig
 from model.network.decoder import TextDecoder
@@ -18,6 +18,7 @@ from model.network.image_processor import ImageProcessor
 from model.network.memory_encoder import MemoryEncoder, RememberedCaption
 from model.network.text_encoder import pad_tokens
 from model.network.tokenizer import CaptionTokenizer
+from model.network.vit import ViT
 
 if TYPE_CHECKING:  # transformers takes longer to import than a caption takes
     from model.network.prompt_decoder import PromptDecoder
@@ -87,6 +88,10 @@ class Network(nn.Module):
             project_image=config.project_image,
             dropout=config.dropout,
         )
+        if config.merged_patches:
+            if not isinstance(self.encoder, ViT):
+                raise CheckpointError("merged_patches: this image encoder cannot merge patches")
+            self.encoder.merged_patches = config.merged_patches
         self.memory_encoder: MemoryEncoder | None = None
         if config.memory_layers:
             self.memory_encoder = MemoryEncoder(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model.network.attention import MultiHeadAttention
 from model.network.encoder import ImageEncoder
 from model.network.mlp import MLP, SwiGLU
+from model.network.token_merging import MergedTokens
 from model.network.vit_config import ACTIVATIONS, ViTConfig
 from model.network.vit_weights import rename_tensors
 
@@ -38,11 +39,22 @@ class ViTBlock(nn.Module):
 
     def forward(self, x: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """x (B, S, width) -> the same shape, and the weights (B, heads, S, S) if needed."""
+        x, weights, _ = self.attend(x, need_weights)
+        return self.transform(x), weights
+
+    def attend(
+        self, x: Tensor, need_weights: bool = False, sizes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The self-attention: x (B, S, width) -> the same shape, the weights if needed, and the
+        keys (B, heads, S, head_dim). sizes: see `MultiHeadAttention.forward`."""
         normed = self.attn_norm(x)
         keys_values = self.attn.keys_values(normed)
-        attended, weights = self.attn(normed, keys_values, need_weights=need_weights)
-        x = x + self.attn_scale(attended)
-        return x + self.mlp_scale(self.mlp(self.mlp_norm(x))), weights
+        attended, weights = self.attn(normed, keys_values, sizes=sizes, need_weights=need_weights)
+        return x + self.attn_scale(attended), weights, keys_values.keys
+
+    def transform(self, x: Tensor) -> Tensor:
+        """The MLP: x (B, S, width) -> the same shape."""
+        return x + self.mlp_scale(self.mlp(self.mlp_norm(x)))
 
 
 class Scale(nn.Module):
@@ -63,13 +75,19 @@ def _create_scale(config: ViTConfig) -> nn.Module:
 
 
 class ViT(ImageEncoder):
-    """An image encoder of our own; new ones have random weights."""
+    """An image encoder of our own; new ones have random weights.
+
+    Attributes:
+        merged_patches: how many patches each layer merges into others that are like them, see
+            `token_merging`; 0 for none. Where the weights of all patches are asked for, none are.
+    """
 
     def __init__(self, config: ViTConfig, image_size: tuple[int, int]):
         num_positioned = config.class_token + config.distillation_token
         super().__init__(image_size, config.patch_size, num_positioned + config.num_registers)
         width = config.width
         self.config = config
+        self.merged_patches = 0
         self.num_positioned = num_positioned  # prefix tokens that have a position, unlike registers
 
         def create_tokens(count: int) -> nn.Parameter | None:
@@ -111,11 +129,23 @@ class ViT(ImageEncoder):
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """See `ImageEncoder.encode`."""
         x = self.input_norm(self.embed(pixel_values, visible_patches))
+        if self.merged_patches and not need_weights:
+            return self.final_norm(self._merge_and_encode(x)), None
         layers = []
         for block in self.blocks:
             x, weights = block(x, need_weights)
             layers.append(weights)
         return self.final_norm(x), tuple(layers) if need_weights else None
+
+    def _merge_and_encode(self, x: Tensor) -> Tensor:
+        """What the last block makes of x (B, S, width), for each of its S places."""
+        state = MergedTokens.begin(x)
+        for block in self.blocks:
+            tokens, _, keys = block.attend(state.tokens, sizes=state.sizes)
+            state = state._replace(tokens=tokens)
+            state = state.merge(keys, self.merged_patches, self.num_prefix_tokens)
+            state = state._replace(tokens=block.transform(state.tokens))
+        return state.spread()
 
     def embed(self, pixel_values: Tensor, visible_patches: Tensor | None = None) -> Tensor:
         """Prefix tokens and patches with their positions, as the first block reads them:

@@ -148,7 +148,8 @@ def cache_features(
         weights.update(name.encode())
         weights.update(weight.float().cpu().numpy().tobytes())
     config, processor = network.config, network.image_processor.to_json_string()
-    parameters = [mirror, bf16, config.image_size, processor, weights.hexdigest()]
+    merged = config.merged_patches
+    parameters = [mirror, bf16, config.image_size, processor, merged, weights.hexdigest()]
     path = folder / f"features-{fingerprint_photos(items, parameters)}.npy"
     if path.is_file():
         return load_array(path)
