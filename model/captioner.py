@@ -129,6 +129,25 @@ class Captioner:
         self.network.to(device)
         return self
 
+    @property
+    def prompt(self) -> str | None:
+        """What the captioner is asked; None for one that takes no prompt."""
+        return self.network.prompt
+
+    def with_prompt(self, prompt: str) -> "Captioner":
+        """This captioner, asked something else: "Describe the colours." It shares the weights.
+
+        What one `encode` made is good for all. Special tokens in a prompt are text.
+
+        Raises OptionError, in one line, where the captioner takes no prompt, or not this one.
+        """
+        return Captioner(
+            self.network.with_prompt(prompt),
+            name=self.name,
+            family=self.family,
+            familiarity=self.familiarity,
+        )
+
     def encode(self, images: Iterable[Photo], memory: Memory | None = None) -> list[EncodedPhoto]:
         """Photos as the network sees them, once for all uses, with what `memory` has for them."""
         listed = _list_images(images)

@@ -25,6 +25,11 @@ FAMILIES = {
     "idefics3": "model.checkpoint.families.idefics3",
     "smolvlm": "model.checkpoint.families.idefics3",
     "llava": "model.checkpoint.families.llava",
+    "florence2": "model.checkpoint.families.florence2",
+    "internvl": "model.checkpoint.families.internvl",
+    "paligemma": "model.checkpoint.families.paligemma",
+    "gemma3": "model.checkpoint.families.gemma3",
+    "llava_onevision": "model.checkpoint.families.llava_onevision",
 }
 # by model_type: why no map can be made of it
 THROUGH_QUERIES = "its words see the photo through a few queries that do not know the words"

@@ -2,6 +2,7 @@
 a few bytes may ask for more memory than there is."""
 
 import json
+import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -114,6 +115,23 @@ def check_weights(folder: Path, stored: int, build: Callable[[], nn.Module]) -> 
             f"{folder}: config.json asks for {expected:,} weights, "
             f"of which its files hold {stored:,}"
         )
+
+
+def check_memory(folder: Path, stored: int) -> None:
+    """Raises CheckpointError for weights that do not fit into this machine's memory, in float32."""
+    needed, held = 4 * stored, measure_memory()
+    if held is not None and needed > held:
+        raise CheckpointError(
+            f"{folder}: needs {needed / 2**30:.1f} GB of memory, of which this machine has "
+            f"{held / 2**30:.1f}; choose a smaller model"
+        )
+
+
+def measure_memory() -> int | None:
+    """The machine's memory in bytes; None where the system does not say (Windows)."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def count_stored_numbers(paths: Iterable[Path]) -> int:

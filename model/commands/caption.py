@@ -15,6 +15,7 @@ from model.commands.inputs import (
     add_checkpoint_option,
     add_memory_option,
     add_pickle_option,
+    add_prompt_option,
     load_captioner,
     load_memory,
     read_photos,
@@ -100,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_checkpoint_option(parser)
     add_memory_option(parser)
+    add_prompt_option(parser)
     add_pickle_option(parser)
 
 
@@ -121,7 +123,7 @@ def run(settings: argparse.Namespace) -> int:
     counts = count_captions(begun, output_format, csv_columns) if begun else {}
     done = {image for image, count in counts.items() if count >= settings.num_captions}
     memory = load_memory(settings.memory)
-    captioner = load_captioner(settings.checkpoint, settings.allow_pickle)
+    captioner = load_captioner(settings.checkpoint, settings.allow_pickle, settings.prompt)
     photos = read_photos(settings.paths, done)
     batch_size = settings.batch_size or BATCH_SIZE
     batches = caption_all(captioner, photos, batch_size, memory=memory, **options)

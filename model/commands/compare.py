@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from model.commands.inputs import add_pickle_option, load_captioner, read_photos
+from model.captioner import Captioner
+from model.commands.inputs import (
+    add_pickle_option,
+    add_prompt_option,
+    load_captioner,
+    read_photos,
+)
 from model.error_reporting import print_error
 from model.errors import CaptionLensError, ImageError, OptionError
 from model.explain.methods import DEFAULT_METHOD
@@ -36,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="draw a figure for each photo in this folder, with the maps of the shared words",
     )
+    add_prompt_option(parser)
     add_pickle_option(parser)
 
 
@@ -48,6 +55,8 @@ def run(settings: argparse.Namespace) -> int:
     if folder:
         check_output_folder(folder)
     captioners = [load_captioner(name, settings.allow_pickle) for name in names]
+    if settings.prompt is not None:
+        captioners = _ask(captioners, settings.prompt)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     any_failed = False
@@ -69,6 +78,14 @@ def run(settings: argparse.Namespace) -> int:
             )
             print(f"  maps in {figure}")
     return int(any_failed)
+
+
+def _ask(captioners: list[Captioner], prompt: str) -> list[Captioner]:
+    """The captioners with those that take a prompt given this one. Raises OptionError where none
+    does."""
+    if all(captioner.prompt is None for captioner in captioners):
+        raise OptionError("--prompt: none of these captioners takes a prompt")
+    return [c if c.prompt is None else c.with_prompt(prompt) for c in captioners]
 
 
 def _print_comparison(path: Path, compared: Sequence[ComparedCaption]) -> None:

@@ -13,6 +13,7 @@ from model.commands.inputs import (
     add_checkpoint_option,
     add_memory_option,
     add_pickle_option,
+    add_prompt_option,
     load_captioner,
     load_memory,
 )
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_checkpoint_option(parser)
     add_memory_option(parser)
+    add_prompt_option(parser)
     add_pickle_option(parser)
 
 
@@ -86,7 +88,7 @@ def run(settings: argparse.Namespace) -> int:
     get_method(settings.method)
     photo = load_image(settings.image)
     memory = load_memory(settings.memory)
-    captioner = load_captioner(settings.checkpoint, settings.allow_pickle)
+    captioner = load_captioner(settings.checkpoint, settings.allow_pickle, settings.prompt)
     encoded = captioner.encode([photo], memory)[0]  # once, for the caption and its maps
     text = settings.text if settings.text is not None else captioner.caption(encoded)
     explanation = captioner.explain(encoded, text, methods=[settings.method])
@@ -99,6 +101,7 @@ def run(settings: argparse.Namespace) -> int:
         "method": settings.method,
         **selection,
         "checkpoint": captioner.name,
+        **({} if settings.prompt is None else {"prompt": settings.prompt}),
         **({} if memory is None else {"memory": settings.memory}),
     }
     if suffix == ".png":

@@ -31,6 +31,14 @@ def add_pickle_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_prompt_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help="what to ask a captioner that takes a prompt (default: its own question)",
+    )
+
+
 def add_memory_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
@@ -45,9 +53,14 @@ def load_memory(folder: str | None) -> Memory | None:
     return None if folder is None else Memory.load(folder)
 
 
-def load_captioner(name: str | None, allow_pickle: bool) -> Captioner:
-    """The captioner of this name, or the shipped one, on a GPU where there is one."""
-    return load(SHIPPED if name is None else name, allow_pickle=allow_pickle).to(choose_device())
+def load_captioner(name: str | None, allow_pickle: bool, prompt: str | None = None) -> Captioner:
+    """The captioner of this name, or the shipped one, on a GPU where there is one.
+
+    prompt: what it is asked, if not its own question.
+    """
+    captioner = load(SHIPPED if name is None else name, allow_pickle=allow_pickle)
+    captioner.to(choose_device())
+    return captioner if prompt is None else captioner.with_prompt(prompt)
 
 
 def read_photos(

@@ -78,7 +78,7 @@ def find_alternatives(
             network, log_probabilities[word.start], tokens[word.start], is_first=index == 0
         ):
             partial = _PartialWord(index, word.start, [token], log_probability)
-            (finished if token == tokenizer.end else growing).append(partial)
+            (finished if token in tokenizer.ends else growing).append(partial)
     while growing:
         last_tokens = [[partial.tokens[-1] for partial in growing]]
         column = cache.length
@@ -101,7 +101,7 @@ def find_alternatives(
         growing = unfinished
     alternatives: list[list[Alternative]] = [[] for _ in words]
     for partial in sorted(finished, key=lambda partial: -partial.log_probability):
-        is_end = partial.tokens == [tokenizer.end]
+        is_end = partial.tokens[0] in tokenizer.ends
         text = "" if is_end else tokenizer.words(partial.tokens)[0].text
         if text or is_end:  # a lone space is no word
             probability = math.exp(partial.log_probability)
@@ -122,7 +122,7 @@ def _find_likeliest_first_tokens(
 
     def may_begin(token: int) -> bool:
         if is_first:
-            return token not in (tokenizer.start, tokenizer.end)
+            return token not in (tokenizer.start, *tokenizer.ends)
         return tokenizer.follows_a_word(token)
 
     return [

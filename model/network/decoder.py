@@ -72,9 +72,15 @@ class DecoderOutput(NamedTuple):
 
 
 class Decoder(Protocol):
-    """What search and explanation need of a text decoder, ours or one of transformers'."""
+    """What search and explanation need of a text decoder, ours or one of transformers'.
+
+    max_length: number of positions.
+    num_forced_tokens: tokens that every caption begins with and that count in its length, but are
+        not among its tokens.
+    """
 
     max_length: int
+    num_forced_tokens: int
 
     def look_at(self, image_features: Tensor) -> Cache:
         """The cache before the first token, of image features (images, S, image_width)."""
@@ -170,7 +176,7 @@ class TextDecoder(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.max_length = max_length
+        self.max_length, self.num_forced_tokens = max_length, 0
         self.token_embedding = nn.Embedding(vocab_size, width)
         self.position_embedding = nn.Embedding(max_length, width)
         self.image_projection = nn.Linear(image_width, width) if project_image else nn.Identity()

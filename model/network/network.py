@@ -1,7 +1,7 @@
 """The network of a captioner: encoder and decoder, with the tokenizer and the image processor that
 say what goes in and what comes out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -21,6 +21,7 @@ from model.network.tokenizer import CaptionTokenizer
 from model.network.vit import ViT
 
 if TYPE_CHECKING:  # transformers takes longer to import than a caption takes
+    from model.network.bart_decoder import BartDecoder
     from model.network.prompt_decoder import PromptDecoder
     from model.network.transformers_decoder import TransformersDecoder
 
@@ -62,6 +63,9 @@ class Network(nn.Module):
     Args:
         encoder, decoder: where they are there already; else new ones are made from the
             configuration, with random weights.
+
+    Attributes:
+        prompt: what the captioner is asked; None where it takes no prompt.
     """
 
     def __init__(
@@ -70,7 +74,7 @@ class Network(nn.Module):
         tokenizer: CaptionTokenizer,
         image_processor: ImageProcessor,
         encoder: ImageEncoder | None = None,
-        decoder: "TextDecoder | TransformersDecoder | PromptDecoder | None" = None,
+        decoder: "TextDecoder | TransformersDecoder | PromptDecoder | BartDecoder | None" = None,
     ):
         super().__init__()
         self.config = config
@@ -92,6 +96,8 @@ class Network(nn.Module):
             if not isinstance(self.encoder, ViT):
                 raise CheckpointError("merged_patches: this image encoder cannot merge patches")
             self.encoder.merged_patches = config.merged_patches
+        self.prompt: str | None = None
+        self._build: Callable[[str], Network] | None = None
         self.memory_encoder: MemoryEncoder | None = None
         if config.memory_layers:
             self.memory_encoder = MemoryEncoder(
@@ -103,6 +109,23 @@ class Network(nn.Module):
                 mlp_ratio=config.mlp_ratio,
                 dropout=config.dropout,
             )
+
+    def take_prompts(self, prompt: str, build: "Callable[[str], Network]") -> "Network":
+        """Say that this network was made with a prompt, by a function that makes others with the
+        same weights; returns the network."""
+        self.prompt, self._build = prompt, build
+        return self
+
+    def with_prompt(self, prompt: str) -> "Network":
+        """A network that shares these weights and is asked something else.
+
+        Raises OptionError where the network takes no prompt, or not this one.
+        """
+        if self._build is None:
+            raise OptionError("this captioner takes no prompt; it only describes")
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise OptionError(f"the prompt must be a text, not {prompt!r}")
+        return self._build(prompt).to(self.device)
 
     @property
     def device(self) -> torch.device:

@@ -15,48 +15,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
-from transformers.masking_utils import AttentionMaskInterface, eager_mask
+from transformers import DynamicCache, PreTrainedModel
 
+from model.errors import OptionError
 from model.network.attention import KeyValues
 from model.network.cache import Cache, LayerCache
 from model.network.decoder import DecoderOutput, TokenTree, compute_positions
+from model.network.photo_attention import LOOKING, build_float_mask
 from model.network.transformers_decoder import read_layers
-
-LOOKING = "looking"  # the name of `attend_and_look` among transformers' attention functions
-
-
-def attend_and_look(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    **_: object,
-) -> tuple[Tensor, Tensor]:
-    """As transformers' eager attention, but of the weights only the photo's columns are given.
-
-    They are cut out and put back before the values are summed: a copy that nothing is computed
-    from would have no gradient.
-
-    query: (rows, heads, T, head_dim); key, value: (rows, key heads, S, head_dim). Returns
-    (rows, T, heads, head_dim) and (rows, heads, T, photo's columns).
-    """
-    groups = query.shape[1] // key.shape[1]  # heads that share a key head (Ainslie et al. 2023)
-    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
-    scores = query @ key.transpose(2, 3) * scaling
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = scores.float().softmax(-1).to(query.dtype)
-    columns = cast(Tensor, module.photo_columns)
-    photo = weights[..., columns]
-    attended = weights.index_copy(-1, columns, photo) @ value
-    return attended.transpose(1, 2).contiguous(), photo
-
-
-AttentionInterface.register(LOOKING, attend_and_look)
-AttentionMaskInterface.register(LOOKING, eager_mask)
 
 
 class PromptDecoder(nn.Module):
@@ -70,27 +36,41 @@ class PromptDecoder(nn.Module):
         prompt: the ids of its tokens, one placeholder for each of the photo's features.
         placeholder: the placeholder's id.
         max_length: number of positions, the prompt's not among them.
+        num_last_tokens: of a photo's features, how many of the first stand behind the others.
 
     Attributes:
         start: the prompt's last token.
     """
 
     def __init__(
-        self, network: PreTrainedModel, prompt: list[int], placeholder: int, max_length: int
+        self,
+        network: PreTrainedModel,
+        prompt: list[int],
+        placeholder: int,
+        max_length: int,
+        num_last_tokens: int = 0,
     ):
         super().__init__()
         self.network, self.max_length, self.start = network, max_length, prompt[-1]
-        self._placeholder = placeholder
+        self.num_forced_tokens = 0
         self.prompt: Tensor
         self.register_buffer("prompt", torch.tensor(prompt), persistent=False)
-        columns = self.prompt.eq(placeholder).nonzero()[:, 0]
+        columns = self.prompt.eq(placeholder).nonzero()[:, 0].roll(num_last_tokens)
+        self.columns: Tensor
+        self.register_buffer("columns", columns, persistent=False)
         language_model = cast(
             PreTrainedModel, cast(PreTrainedModel, network.base_model).get_decoder()
         )
         language_model.set_attn_implementation(LOOKING)
         for module in language_model.modules():
             if hasattr(module, "layer_idx") and hasattr(module, "scaling"):
-                module.register_buffer("photo_columns", columns, persistent=False)
+                earlier = getattr(module, "photo_columns", None)  # of the same model's other prompt
+                if earlier is None:
+                    module.register_buffer("photo_columns", columns.clone(), persistent=False)
+                elif not torch.equal(earlier.cpu(), columns):
+                    raise OptionError(
+                        "the photo stands behind the prompt here: it cannot be changed"
+                    )
         accepted = inspect.signature(network.forward).parameters
         # transformers renamed it in 5.24
         self._cache_name = "cache" if "cache" in accepted else "past_key_values"
@@ -98,13 +78,16 @@ class PromptDecoder(nn.Module):
     def look_at(self, image_features: Tensor) -> Cache:
         """See `TextDecoder.look_at`: the whole prompt is read, with the photo in it."""
         ids = self.prompt.expand(len(image_features), -1)  # (images, P)
-        is_photo = ids.eq(self._placeholder)
         embed = cast(nn.Embedding, self.network.get_input_embeddings())
-        embeddings = embed(ids.masked_fill(is_photo, 0))
-        embeddings = embeddings.masked_scatter(is_photo[..., None], image_features)
+        embeddings = embed(ids.index_fill(1, self.columns, 0))
+        embeddings = embeddings.index_copy(1, self.columns, image_features)
         read = DynamicCache()
         self.network(
-            inputs_embeds=embeddings, use_cache=True, logits_to_keep=1, **{self._cache_name: read}
+            inputs_embeds=embeddings,
+            use_cache=True,
+            logits_to_keep=1,
+            **{self._cache_name: read},
+            **self._describe_prompt(ids),
         )
         return Cache(
             tuple(
@@ -112,6 +95,14 @@ class PromptDecoder(nn.Module):
                 for layer in read_layers(read)
             )
         )
+
+    def _describe_prompt(self, ids: Tensor) -> dict[str, Tensor]:
+        """What the network must be told of a prompt (images, P) beside its embeddings."""
+        return {}
+
+    def _place_words(self, positions: Tensor, rows: int) -> Tensor:
+        """The network's own numbers of positions (T,) that are counted from the prompt's first."""
+        return positions.expand(rows, -1)
 
     def forward(
         self,
@@ -133,12 +124,10 @@ class PromptDecoder(nn.Module):
         if tree is not None:
             mask = torch.cat([tree.mask.new_ones(len(tree.mask), seen), tree.mask], dim=1)
             dtype = cache.layers[0].cross_attn.keys.dtype
-            hidden = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
-            hidden.masked_fill_(~mask, torch.finfo(dtype).min)
-            arguments["attention_mask"] = hidden.expand(rows, 1, -1, -1)
+            arguments["attention_mask"] = build_float_mask(mask, rows, dtype)
         output = self.network(
             input_ids=tokens,
-            position_ids=(positions + seen).expand(rows, -1),
+            position_ids=self._place_words(positions + seen, rows),
             output_attentions=need_weights,
             use_cache=True,
             **arguments,

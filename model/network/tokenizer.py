@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -86,25 +87,34 @@ class CaptionTokenizer:
     """A `tokenizers` tokenizer (`tokenizer.json`) with a start and an end token: byte-level BPE,
     as ours is, SentencePiece's BPE, or WordPiece.
 
-    start, end: their ids, where the tokenizer does not know them by our names.
+    start, ends: their ids, where the tokenizer does not know them by our names. Several may end a
+        caption; `end`, the first, is what ends a sentence that is given.
     """
 
-    def __init__(self, tokenizer: Tokenizer, start: int | None = None, end: int | None = None):
+    def __init__(self, tokenizer: Tokenizer, start: int | None = None, ends: Sequence[int] = ()):
         self.tokenizer = tokenizer
         tokenizer.no_padding()  # as it may have been saved after training
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True  # "<|end|>" typed by a user is text, not an end
         start = tokenizer.token_to_id(START) if start is None else start
-        end = tokenizer.token_to_id(END) if end is None else end
+        own_end = tokenizer.token_to_id(END)
+        if not ends and own_end is not None:
+            ends = (own_end,)
         self.begins_with_space = False  # what is written follows a prompt that ends in a word
         self._space = _find_space_mark(tokenizer) or SPACE
         # SentencePiece's often put a space before a text themselves
         first = tokenizer.encode("a", add_special_tokens=False).tokens[:1]
         self._adds_space = self._space == LOW_LINE and bool(first) and first[0][:1] == LOW_LINE
         self._is_wordpiece = isinstance(tokenizer.model, models.WordPiece)
-        if start is None or end is None:
+        if start is None or not ends:
             raise CheckpointError(f"tokenizer.json has no {START} and {END} tokens")
-        self.start, self.end = start, end
+        self.start, self.end, self.ends = start, ends[0], tuple(ends)
+
+    def begin_with(self, start: int) -> "CaptionTokenizer":
+        """This tokenizer with another start token, as another prompt gives it."""
+        other = copy(self)
+        other.start = start
+        return other
 
     @cached_property
     def equal_tokens(self) -> dict[int, int]:
@@ -172,7 +182,7 @@ class CaptionTokenizer:
     def follows_a_word(self, token: int) -> bool:
         """Whether the word before this token is whole: a space, a mark or the end comes next."""
         piece = self._piece(token)
-        return token == self.end or self._begins_word(piece) or not piece.strip(PUNCTUATION)
+        return token in self.ends or self._begins_word(piece) or not piece.strip(PUNCTUATION)
 
     def words(self, tokens: Sequence[int]) -> list[Word]:
         """Group tokens (without start and end) into words; sub-word pieces are joined.

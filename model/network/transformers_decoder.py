@@ -34,7 +34,7 @@ class TransformersDecoder(nn.Module):
         super().__init__()
         network.set_attn_implementation("eager")
         self.network = network
-        self.max_length = max_length
+        self.max_length, self.num_forced_tokens = max_length, 0
         self.image_projection = image_projection or nn.Identity()
         accepted = inspect.signature(network.forward).parameters
         # transformers renamed it in 5.24

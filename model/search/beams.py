@@ -7,7 +7,6 @@ from torch import Tensor
 
 from model.network.cache import Cache
 from model.search.hypothesis import Hypothesis, Ranked, SearchTask
-from model.search.options import DecodingOptions
 
 
 def search_beams(task: SearchTask, begun: list[Hypothesis], cache: Cache) -> Iterator[Ranked]:
@@ -28,9 +27,9 @@ def search_beams(task: SearchTask, begun: list[Hypothesis], cache: Cache) -> Ite
         rows: list[int] = []  # of the old cache, one for each new beam
         still: list[int] = []  # places in `running` that go on
         for k, (image, (open_rows, open_, whole)) in enumerate(zip(running, grown, strict=True)):
-            ended[image] = _rank(ended[image] + whole, wanted, options)
+            ended[image] = _rank(ended[image] + whole, wanted, task)
             beams[image] = open_
-            if open_ and not _is_settled(ended[image], open_, wanted, options):
+            if open_ and not _is_settled(ended[image], open_, wanted, task):
                 still.append(k)
                 # A small vocabulary may not fill the beams; images of a batch need equally
                 # many rows, so dead ones stand in.
@@ -40,7 +39,7 @@ def search_beams(task: SearchTask, begun: list[Hypothesis], cache: Cache) -> Ite
                 rows += open_rows + [open_rows[-1]] * missing
         going_on = [running[k] for k in still]
         ranked = [
-            _rank(ended[i] + (beams[i] if i in going_on else []), wanted, options)
+            _rank(ended[i] + (beams[i] if i in going_on else []), wanted, task)
             for i in range(num_images)
         ]
         yield [hypotheses[: options.num_captions] for hypotheses in ranked]
@@ -59,8 +58,10 @@ def _grow(
     totals = torch.tensor([sum(h.log_probabilities) for h in hypotheses])
     totals = totals.to(allowed.device)[:, None] + allowed
     vocab_size = allowed.shape[1]
-    # Of the best 2·num_beams at most num_beams end, so enough are left to go on with.
-    best = totals.view(num_images, -1).topk(min(2 * num_beams, group * vocab_size))
+    # Of each hypothesis's continuations only `ends` end it, so enough are left to go on with.
+    best = totals.view(num_images, -1).topk(
+        min((1 + len(task.ends)) * num_beams, group * vocab_size)
+    )
     for k, (values, indices) in enumerate(
         zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ):
@@ -80,15 +81,15 @@ def _grow(
         yield rows, open_, whole
 
 
-def _rank(hypotheses: list[Hypothesis], wanted: int, options: DecodingOptions) -> list[Hypothesis]:
+def _rank(hypotheses: list[Hypothesis], wanted: int, task: SearchTask) -> list[Hypothesis]:
     """The best of these that are alive, best first."""
     alive = [h for h in hypotheses if h.log_probabilities[-1] > float("-inf")]
-    alive.sort(key=lambda h: h.score(options.length_penalty), reverse=True)
+    alive.sort(key=task.score, reverse=True)
     return alive[:wanted]
 
 
 def _is_settled(
-    ended: list[Hypothesis], beams: list[Hypothesis], wanted: int, options: DecodingOptions
+    ended: list[Hypothesis], beams: list[Hypothesis], wanted: int, task: SearchTask
 ) -> bool:
     """Whether the worst of the wanted captions stands.
 
@@ -96,6 +97,7 @@ def _is_settled(
     that favours it: the longest for a positive length penalty, else the next. transformers takes
     the present length instead, unless it is told to stop "never".
     """
+    options = task.options
     if len(ended) < wanted:
         return False
     if options.early_stopping is True:
@@ -103,5 +105,6 @@ def _is_settled(
     length = len(beams[0].tokens)
     if options.early_stopping == "never":
         length = options.max_length if options.length_penalty > 0 else length + 1
+    length += task.decoder.num_forced_tokens
     best = max(sum(h.log_probabilities) for h in beams) / length**options.length_penalty
-    return best <= ended[-1].score(options.length_penalty)
+    return best <= task.score(ended[-1])

@@ -6,7 +6,7 @@ that is still open can change the result. Each yields after every step, so that 
 the caption as it grows; the last value is the result.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -47,7 +47,7 @@ def generate(
     decoder: Decoder,
     cache: Cache,
     start: int,
-    end: int,
+    ends: Collection[int],
     options: DecodingOptions,
     prefix: Sequence[int] = (),
     equal_tokens: Mapping[int, int] = NO_EQUAL_TOKENS,
@@ -56,7 +56,8 @@ def generate(
 
     Args:
         cache: from `decoder.look_at(image_features)`.
-        start, end: ids of the tokens that begin and end a caption.
+        start: id of the token that begins a caption.
+        ends: ids of the tokens that end one.
         prefix: the caption's first tokens, given instead of chosen.
         equal_tokens: tokens that `no_repeat_ngram` takes for others.
 
@@ -69,7 +70,7 @@ def generate(
             f"{decoder.max_length - 1} tokens"
         )
     check_prefix_length(len(prefix), options.max_length)
-    task = SearchTask(decoder, start, end, options, equal_tokens)
+    task = SearchTask(decoder, start, ends, options, equal_tokens)
     begun, cache = task.read_prefix(prefix, cache)
     if len(prefix) == options.max_length:
         return iter([[[hypothesis] * options.num_captions for hypothesis in begun]])
@@ -115,7 +116,7 @@ def stream_from_cache(
         network.decoder,
         cache,
         tokenizer.start,
-        tokenizer.end,
+        tokenizer.ends,
         options,
         prefix_tokens,
         tokenizer.equal_tokens,
@@ -154,7 +155,7 @@ def to_caption(hypothesis: Hypothesis, tokenizer: CaptionTokenizer) -> Caption:
     """The text of a hypothesis, whole or still growing, with the probabilities of its words."""
     tokens, log_probabilities = hypothesis
     words = add_probabilities(
-        tokenizer.words(tokens[:-1] if tokens[-1:] == (tokenizer.end,) else tokens),
+        tokenizer.words(tokens[:-1] if tokens and tokens[-1] in tokenizer.ends else tokens),
         log_probabilities,
     )
     return Caption(

@@ -1,6 +1,6 @@
 """What a search is about: the beginnings of captions, and what stays the same while they grow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,9 +24,10 @@ class Hypothesis(NamedTuple):
         """This hypothesis with one more token, as a new value."""
         return Hypothesis((*self.tokens, token), (*self.log_probabilities, log_probability))
 
-    def score(self, length_penalty: float) -> float:
-        """log-probability / length ** length_penalty."""
-        return sum(self.log_probabilities) / len(self.tokens) ** length_penalty
+    def score(self, length_penalty: float, num_forced_tokens: int = 0) -> float:
+        """log-probability / length ** length_penalty; see `Decoder` for forced tokens."""
+        length = len(self.tokens) + num_forced_tokens
+        return sum(self.log_probabilities) / length**length_penalty
 
 
 # For each image of a batch its hypotheses, best first.
@@ -38,13 +39,14 @@ class SearchTask:
     """What stays the same during a search.
 
     Attributes:
-        start, end: ids of the tokens that begin and end a caption.
+        start: id of the token that begins a caption.
+        ends: ids of the tokens that end one.
         equal_tokens: tokens that `no_repeat_ngram` takes for others.
     """
 
     decoder: Decoder
     start: int
-    end: int
+    ends: Collection[int]
     options: DecodingOptions
     equal_tokens: Mapping[int, int]
 
@@ -72,9 +74,16 @@ class SearchTask:
     def mask_forbidden(self, rated: Tensor, hypotheses: Sequence[Hypothesis]) -> Tensor:
         """Log-probabilities with -inf for what the options rule out; see `rules`."""
         tokens = [hypothesis.tokens for hypothesis in hypotheses]
-        return mask_forbidden(rated, tokens, self.end, self.options, self.equal_tokens)
+        return mask_forbidden(rated, tokens, self.ends, self.options, self.equal_tokens)
+
+    def score(self, hypothesis: Hypothesis) -> float:
+        """What beams are ranked by."""
+        return hypothesis.score(self.options.length_penalty, self.decoder.num_forced_tokens)
 
     def is_whole(self, hypothesis: Hypothesis) -> bool:
         """Whether a caption has ended, or is as long as it may be."""
-        tokens = hypothesis.tokens
-        return tokens[-1:] == (self.end,) or len(tokens) == self.options.max_length
+        return self.has_ended(hypothesis) or len(hypothesis.tokens) == self.options.max_length
+
+    def has_ended(self, hypothesis: Hypothesis) -> bool:
+        """Whether its last token is one that ends a caption."""
+        return bool(hypothesis.tokens) and hypothesis.tokens[-1] in self.ends

@@ -4,7 +4,7 @@ transformers' LogitsProcessors do the same to whole batches, but know of no equa
 importing them takes longer than a caption does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ NO_EQUAL_TOKENS: Mapping[int, int] = {}
 def mask_forbidden(
     log_probabilities: Tensor,
     tokens: Sequence[tuple[int, ...]],
-    end: int,
+    ends: Collection[int],
     options: DecodingOptions,
     equal_tokens: Mapping[int, int] = NO_EQUAL_TOKENS,
 ) -> Tensor:
@@ -24,17 +24,19 @@ def mask_forbidden(
 
     log_probabilities: (rows, vocab_size) of the next token.
     tokens: of each row, equally many, those that stand before it.
+    ends: the tokens that end a caption.
     equal_tokens: tokens that `no_repeat_ngram` takes for others.
     """
     length = len(tokens[0])
     allowed = log_probabilities.clone()
     if length < options.min_length:
-        allowed[:, end] = float("-inf")
+        allowed[:, list(ends)] = float("-inf")
     for row, row_tokens in enumerate(tokens):
         for token in find_repeating_tokens(row_tokens, options.no_repeat_ngram, equal_tokens):
             allowed[row, token] = float("-inf")
     stuck = allowed.isneginf().all(dim=1)  # a caption with nowhere to go ends
-    allowed[stuck, end] = log_probabilities[stuck, end]
+    for end in ends:
+        allowed[stuck, end] = log_probabilities[stuck, end]
     return allowed
 
 

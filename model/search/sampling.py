@@ -42,7 +42,7 @@ def _choose_next(
     task: SearchTask, hypothesis: Hypothesis, rated: Tensor, generator: torch.Generator
 ) -> Hypothesis:
     """The hypothesis with one more token, or as it is if it has ended. rated: (vocab_size,)"""
-    if hypothesis.tokens[-1:] == (task.end,):
+    if task.has_ended(hypothesis):
         return hypothesis
     allowed = task.mask_forbidden(rated[None], [hypothesis])[0]
     if task.options.sample:

@@ -142,7 +142,7 @@ class Translator:
             cache = network.read_sentences([tokens for _, tokens, _ in texts])
         tokenizer = network.tokenizer
         start = tokenizer.starts[language]
-        for ranked in generate(network.decoder, cache, start, tokenizer.end, chosen):
+        for ranked in generate(network.decoder, cache, start, [tokenizer.end], chosen):
             if not all(ranked):
                 raise CheckpointError("no translation is found: the model's numbers are not finite")
             captions = [to_caption(hypotheses[0], tokenizer) for hypotheses in ranked]

@@ -7,14 +7,26 @@ import torch
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3TextConfig,
+    GemmaConfig,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
     SiglipImageProcessor,
+    SiglipVisionConfig,
     SmolVLMConfig,
     SmolVLMForConditionalGeneration,
 )
@@ -42,13 +54,14 @@ VISION = {
 }
 
 
-def make_tokenizer(*special: str) -> PreTrainedTokenizerFast:
+def make_tokenizer(*special: str, bos: str = "<s>", **named: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=train_byte_level("<s>", "</s>", "<pad>", "<unk>", *special),
-        bos_token="<s>",
+        bos_token=bos,
         eos_token="</s>",
         pad_token="<pad>",
         unk_token="<unk>",
+        **named,
     )
 
 
@@ -84,7 +97,91 @@ def _make_idefics3(config_class: type, kind: type) -> tuple:
     return kind(config), tokenizer
 
 
-FAMILIES = {"llava": make_llava, "idefics3": make_idefics3, "smolvlm": make_smolvlm}
+def make_internvl() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    tokenizer = make_tokenizer("<img>", "</img>", "<IMG_CONTEXT>", "<|im_start|>", "<|im_end|>")
+    config = InternVLConfig(
+        vision_config=VISION | {"image_size": [64, 64], "patch_size": [8, 8]},
+        text_config=Qwen2Config(vocab_size=len(tokenizer), **TEXT).to_dict(),
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=16,
+        downsample_ratio=0.5,
+    )
+    return InternVLForConditionalGeneration(config), tokenizer
+
+
+def make_paligemma() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    tokenizer = make_tokenizer("<image>", "<bos>", bos="<bos>")
+    text = TEXT | {"bos_token_id": tokenizer.bos_token_id}
+    config = PaliGemmaConfig(
+        vision_config=SiglipVisionConfig(
+            **VISION, image_size=32, patch_size=8, vision_use_head=False, projection_dim=32
+        ),
+        text_config=GemmaConfig(vocab_size=len(tokenizer), head_dim=8, **text),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        projection_dim=32,
+        hidden_size=32,
+        tie_word_embeddings=False,
+    )
+    return PaliGemmaForConditionalGeneration(config), tokenizer
+
+
+def make_gemma3() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    special = ("<start_of_image>", "<end_of_image>", "<image_soft_token>")
+    tokenizer = make_tokenizer(*special)
+    ids = dict(zip(special, tokenizer.convert_tokens_to_ids(list(special)), strict=True))
+    text = Gemma3TextConfig(
+        vocab_size=len(tokenizer),
+        head_dim=8,
+        sliding_window=256,
+        query_pre_attn_scalar=8,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        **TEXT,
+    )
+    config = Gemma3Config(
+        text_config=text.to_dict(),
+        vision_config=SiglipVisionConfig(
+            **VISION, image_size=64, patch_size=8, vision_use_head=False
+        ).to_dict(),
+        mm_tokens_per_image=16,
+        boi_token_index=ids["<start_of_image>"],
+        eoi_token_index=ids["<end_of_image>"],
+        image_token_index=ids["<image_soft_token>"],
+        image_token_id=ids["<image_soft_token>"],
+        tie_word_embeddings=False,
+    )
+    model = Gemma3ForConditionalGeneration(config)
+    # zeros at first: the photo would not count
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.2)
+    return model, tokenizer
+
+
+def make_onevision() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    tokenizer = make_tokenizer("<image>", "<video>", "<|im_start|>", "<|im_end|>")
+    placeholder = tokenizer.convert_tokens_to_ids("<image>")
+    config = LlavaOnevisionConfig(
+        # 34 pixels: the last two are in no patch
+        vision_config=SiglipVisionConfig(
+            **VISION, image_size=34, patch_size=8, vision_use_head=False
+        ),
+        text_config=Qwen2Config(vocab_size=len(tokenizer), **TEXT),
+        image_token_id=placeholder,
+        video_token_id=placeholder + 1,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        image_grid_pinpoints=[[32, 32], [32, 64]],
+    )
+    return LlavaOnevisionForConditionalGeneration(config), tokenizer
+
+
+FAMILIES = {
+    "gemma3": make_gemma3,
+    "llava_onevision": make_onevision,
+    "llava": make_llava,
+    "idefics3": make_idefics3,
+    "smolvlm": make_smolvlm,
+    "internvl": make_internvl,
+    "paligemma": make_paligemma,
+}
 
 
 def save_prompted(family: str, folder: Path, seed: int = 1) -> PreTrainedModel:
@@ -108,7 +205,8 @@ def save_prompted(family: str, folder: Path, seed: int = 1) -> PreTrainedModel:
             size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
         )
     else:
-        processor = SiglipImageProcessor(size={"height": 64, "width": 64})
+        side = 32 if family in ("paligemma", "llava_onevision") else 64
+        processor = SiglipImageProcessor(size={"height": side, "width": side})
     processor.save_pretrained(folder)
     model.set_attn_implementation("eager")
     return model.eval()

@@ -35,7 +35,7 @@ def read_network(folder: Path, allow_pickle: bool = False) -> Network:
         allow_pickle,
         parts=("vision_model", "connector"),
         joined_patches=config.scale_factor,
-        photo=(f"{AROUND}<global-img>", AROUND),
+        around=(f"{AROUND}<global-img>", AROUND),
         template="<|im_start|>User:{photo}{question}<end_of_utterance>\nAssistant:",
         embed=_embed_photos,
     )

@@ -22,7 +22,6 @@ def read_network(folder: Path, allow_pickle: bool = False) -> Network:
         allow_pickle,
         parts=("vision_tower", "multi_modal_projector"),
         joined_patches=1,
-        photo=("", ""),
         template="USER: {photo}\n{question} ASSISTANT:",
         embed=_embed_photos,
         num_prefix_tokens=int(keeps_it),

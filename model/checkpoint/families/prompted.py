@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel
 
+from model.checkpoint.families.prompt_template import ANSWER_LENGTH, PromptTemplate, write_chat
 from model.checkpoint.families.shared import (
     convert_generation_config,
     create_tokenizer,
-    find_token_id,
+    find_token_ids,
     read_model,
 )
-from model.errors import CheckpointError
+from model.errors import CheckpointError, OptionError
 from model.network.config import CaptionerConfig
 from model.network.image_processor import ImageProcessor, squash_photos
 from model.network.network import Network
@@ -31,21 +32,28 @@ def read_prompted_network(
     *,
     parts: tuple[str, ...],
     joined_patches: int,
-    photo: tuple[str, str],
     template: str,
     embed: Callable[[Any, Tensor], Tensor],
+    around: tuple[str, str] = ("", ""),
+    mark: str | None = None,
+    question: str = QUESTION,
     num_prefix_tokens: int = 0,
+    num_last_tokens: int = 0,
+    decoder_kind: type[PromptDecoder] = PromptDecoder,
 ) -> Network:
     """The network in a folder with the hub's layout.
 
     Args:
         parts: names of the image half's modules, the tower first.
         joined_patches: patches a side that one feature stands for.
-        photo: what stands in the prompt before and behind the photo's placeholders.
-        template: the prompt where the tokenizer has no chat template, with {photo} and {question}.
+        template: the prompt where there is no chat template, with {photo} and {question}.
         embed: transformers' base model and pixel_values (B, 3, height, width) -> features
-            (B, S, width of the words).
+            (B, S, width of the words), those that belong to no patch first.
+        around: what stands in the prompt before and behind the photo's placeholders.
+        mark: what stands for the photo in a chat template, where it is not the placeholder.
+        question: what is asked where the user asks nothing.
         num_prefix_tokens: features of a photo before its grid.
+        num_last_tokens: how many of these stand behind the grid in the prompt.
 
     Raises CheckpointError, in one line, for weights that do not fit or that are pickled, and for
     settings that cannot be followed.
@@ -53,71 +61,69 @@ def read_prompted_network(
     model, tokenizer, processor = read_model(kind, folder, allow_pickle)
     vision = cast(PreTrainedConfig, model.config.vision_config)
     text = model.config.get_text_config()
-    size, patch = _pair(vision.image_size), _pair(vision.patch_size)[0]
+    cell = _pair(vision.patch_size)[0] * joined_patches
+    height, width = _pair(vision.image_size)
+    # of 384 pixels in patches of 14 the model's first layer would leave out the last 6
+    size = (height // cell * cell, width // cell * cell)
     core: Any = model.base_model
     encoder = PromptEncoder(
         [getattr(core, name) for name in parts],
         lambda pixels: embed(core, pixels),
         size,
-        patch * joined_patches,
+        cell,
         num_prefix_tokens,
     )
     placeholder = model.config.image_token_id
-    prompt = _write_prompt(tokenizer, photo, placeholder, encoder.num_tokens, template)
-    ids = _read_prompt(tokenizer, prompt)
-    if ids.count(placeholder) != encoder.num_tokens:
-        raise CheckpointError(f"{folder}: its tokenizer does not know the photo's placeholder")
-    positions = text.max_position_embeddings - len(ids) + 1
-    if positions < 2:
-        raise CheckpointError(
-            f"{folder}: its prompt has {len(ids)} tokens, its decoder "
-            f"{text.max_position_embeddings} positions"
-        )
-    positions = min(positions, MAX_WORDS + 1)
-    end = find_token_id("eos_token_id", [model.generation_config, text], text.vocab_size, folder)
-    config = CaptionerConfig(
-        encoder=vision.to_diff_dict() | {"hidden_size": text.hidden_size},
-        image_size=size,
-        vocab_size=text.vocab_size,
-        max_length=positions,
-        width=text.hidden_size,
-        num_layers=text.num_hidden_layers,
-        num_heads=text.num_attention_heads,
-        decoding=convert_generation_config(
-            model.generation_config, positions, folder, prompt_length=len(ids)
-        ),
-    )
-    words = create_tokenizer(tokenizer, ids[-1], end, text.vocab_size, folder)
-    # an answer behind "Assistant:" begins with a space, one on a new line does not
-    words.begins_with_space = not prompt[-1].isspace()
-    decoder = PromptDecoder(model, ids, placeholder, positions)
-    plain: ImageProcessor = squash_photos(processor, size)
-    return Network(config, words, plain, encoder, decoder).eval()
-
-
-def _write_prompt(
-    tokenizer: PreTrainedTokenizerFast,
-    photo: tuple[str, str],
-    placeholder: int,
-    num_tokens: int,
-    template: str,
-) -> str:
-    """The prompt with the photo's placeholders in it."""
-    mark = cast(str, tokenizer.convert_ids_to_tokens(placeholder))
-    if tokenizer.chat_template:
-        content = [{"type": "image"}, {"type": "text", "text": QUESTION}]
-        message: Any = [{"role": "user", "content": content}]
-        written = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        prompt = cast(str, written)
+    written = cast(str, tokenizer.convert_ids_to_tokens(placeholder))
+    photo = around[0] + written * encoder.num_tokens + around[1]
+    chat = write_chat(tokenizer, folder)
+    if chat is None:
+        before, behind = template.format(photo=photo, question="\0").split("\0")
     else:
-        prompt = template.format(photo=mark, question=QUESTION)
-    return prompt.replace(mark, photo[0] + mark * num_tokens + photo[1])
+        before, behind = (piece.replace(mark or written, photo) for piece in chat)
+    prompt_template = PromptTemplate(tokenizer, before, behind)
+    configs = [model.generation_config, text]
+    ends = find_token_ids("eos_token_id", configs, text.vocab_size, folder)
+    # start is the last token of each prompt
+    words = create_tokenizer(tokenizer, ends[0], ends, text.vocab_size, folder)
+    words.begins_with_space = prompt_template.begins_with_space
+    plain: ImageProcessor = squash_photos(processor, size)
 
+    def build(asked: str) -> Network:
+        ids = prompt_template.tokenize(asked)
+        if ids.count(placeholder) != encoder.num_tokens:
+            raise OptionError("the photo's placeholder is not once in the prompt")
+        positions = text.max_position_embeddings - len(ids) + 1
+        if positions < 2:
+            raise OptionError(
+                f"its prompt has {len(ids)} tokens, its decoder "
+                f"{text.max_position_embeddings} positions"
+            )
+        positions = min(positions, MAX_WORDS + 1)
+        config = CaptionerConfig(
+            encoder=vision.to_diff_dict() | {"hidden_size": text.hidden_size},
+            image_size=size,
+            vocab_size=text.vocab_size,
+            max_length=positions,
+            width=text.hidden_size,
+            num_layers=text.num_hidden_layers,
+            num_heads=text.num_attention_heads,
+            decoding=convert_generation_config(
+                model.generation_config,
+                positions,
+                folder,
+                prompt_length=len(ids),
+                unset_length=ANSWER_LENGTH,
+            ),
+        )
+        decoder = decoder_kind(model, ids, placeholder, positions, num_last_tokens)
+        network = Network(config, words.begin_with(ids[-1]), plain, encoder, decoder)
+        return network.take_prompts(asked, build).eval()
 
-def _read_prompt(tokenizer: PreTrainedTokenizerFast, prompt: str) -> list[int]:
-    """The ids of a prompt's tokens, with what the tokenizer itself puts before a text."""
-    has_start = bool(tokenizer.bos_token) and prompt.startswith(tokenizer.bos_token)
-    return list(tokenizer(prompt, add_special_tokens=not has_start)["input_ids"])
+    try:
+        return build(question)
+    except OptionError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
 
 
 def _pair(side: int | list[int]) -> tuple[int, int]:

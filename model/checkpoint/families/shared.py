@@ -2,6 +2,7 @@
 one line those that cannot be followed."""
 
 import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,7 +17,12 @@ from transformers import (
 from transformers.utils import logging
 
 from model.checkpoint.hub import ITS_WEIGHTS_ARE_PICKLED, PICKLED, SAFE, WEIGHTS
-from model.checkpoint.limits import check_settings, check_weights, count_stored_numbers
+from model.checkpoint.limits import (
+    check_memory,
+    check_settings,
+    check_weights,
+    count_stored_numbers,
+)
 from model.checkpoint.problems import check_fit
 from model.errors import CheckpointError, OptionError
 from model.network.config import CaptionerConfig
@@ -74,7 +80,9 @@ def read_model(
     check_settings(folder)
     config = cast(type[PreTrainedConfig], kind.config_class).from_pretrained(folder)
     paths = folder.glob(f"{SAFE}*.safetensors") if safe else folder.glob("pytorch_model*.bin")
-    check_weights(folder, count_stored_numbers(paths), lambda: kind(config))
+    stored = count_stored_numbers(paths)
+    check_weights(folder, stored, lambda: kind(config))
+    check_memory(folder, stored)
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # what does not fit is said below, in one line
     logging.disable_progress_bar()
@@ -135,10 +143,10 @@ def assemble_network(
         start, end: ids of the tokens that begin and end a caption.
         config: further settings of `CaptionerConfig`.
     """
-    size = _squash_photos(processor, folder)
+    size = squash_to_own_size(processor, folder)
     image_encoder = convert_encoder(encoder, size)
     positions = decoder.max_length if decoder else text_config.max_position_embeddings
-    words = create_tokenizer(tokenizer, start, end, text_config.vocab_size, folder)
+    words = create_tokenizer(tokenizer, start, [end], text_config.vocab_size, folder)
     network = Network(
         CaptionerConfig(
             encoder=encoder.config.to_diff_dict(),
@@ -160,14 +168,18 @@ def assemble_network(
 
 
 def create_tokenizer(
-    tokenizer: PreTrainedTokenizerFast, start: int, end: int, vocab_size: int, folder: Path
+    tokenizer: PreTrainedTokenizerFast,
+    start: int,
+    ends: Sequence[int],
+    vocab_size: int,
+    folder: Path,
 ) -> CaptionTokenizer:
     """Our tokenizer of transformers', which is not to be called any more: a call would let what a
     user types become special tokens.
 
     Raises CheckpointError for one of more tokens than the decoder has.
     """
-    words = CaptionTokenizer(tokenizer.backend_tokenizer, start, end)
+    words = CaptionTokenizer(tokenizer.backend_tokenizer, start, ends)
     if words.vocab_size > vocab_size:
         raise CheckpointError(
             f"{folder}: its tokenizer has {words.vocab_size} tokens, its decoder {vocab_size}"
@@ -181,16 +193,23 @@ def find_token_id(name: str, configs: list[Any], vocab_size: int, folder: Path) 
 
     Raises CheckpointError where there is none, more than one, or one outside the vocabulary.
     """
-    ids = (getattr(config, name, None) for config in configs)
-    token = next((token for token in ids if token is not None), None)
-    if isinstance(token, list) and len(token) == 1:
-        token = token[0]
-    if isinstance(token, int) and 0 <= token < vocab_size:
-        return token
-    raise CheckpointError(f"{folder}: its files name no single {name} (found: {token!r})")
+    ids = find_token_ids(name, configs, vocab_size, folder)
+    if len(ids) == 1:
+        return ids[0]
+    raise CheckpointError(f"{folder}: its files name no single {name} (found: {list(ids)!r})")
 
 
-def _squash_photos(processor: ImageProcessor, folder: Path) -> tuple[int, int]:
+def find_token_ids(name: str, configs: list[Any], vocab_size: int, folder: Path) -> tuple[int, ...]:
+    """As `find_token_id`, where there may be several, as of tokens that end a text."""
+    values = (getattr(config, name, None) for config in configs)
+    value = next((value for value in values if value is not None), None)
+    ids = value if isinstance(value, list) else [value]
+    if ids and all(isinstance(token, int) and 0 <= token < vocab_size for token in ids):
+        return tuple(dict.fromkeys(ids))
+    raise CheckpointError(f"{folder}: its files name no {name} (found: {value!r})")
+
+
+def squash_to_own_size(processor: ImageProcessor, folder: Path) -> tuple[int, int]:
     """Make the processor squash whole photos to the encoder's (height, width), which is returned.
 
     As everywhere, nothing is cropped: a map must cover the whole photo.
@@ -211,13 +230,24 @@ def _squash_photos(processor: ImageProcessor, folder: Path) -> tuple[int, int]:
 
 
 def convert_generation_config(
-    settings: GenerationConfig, positions: int, folder: Path, prompt_length: int = 1
+    settings: GenerationConfig,
+    positions: int,
+    folder: Path,
+    prompt_length: int = 1,
+    num_forced: int = 0,
+    unset_length: int = 20,
+    known: Collection[str] = (),
 ) -> dict[str, Any]:
     """Our decoding options from transformers', whose lengths count the prompt: the start token,
-    where there is no other."""
+    where there is no other.
+
+    num_forced: tokens of an answer that are not searched for, at its beginning and end.
+    unset_length: where the files name none; 20 is transformers' own.
+    known: further settings, which the family follows in its own way.
+    """
     values = {k: v for k, v in settings.to_diff_dict().items() if v is not None}
     # old files write every default; what is off chooses no words
-    others = {k: v for k, v in values.items() if k not in FOLLOWED | HARMLESS}
+    others = {k: v for k, v in values.items() if k not in FOLLOWED | HARMLESS | set(known)}
     if unknown := sorted(k for k, v in others.items() if v and (k not in OFF_AT_ONE or v != 1)):
         raise CheckpointError(
             f"{folder}: its settings for generate have {', '.join(unknown)}, "
@@ -226,11 +256,11 @@ def convert_generation_config(
     for name in ("max_new_tokens", "max_length", "min_length", "num_beams"):
         if not isinstance(values.get(name, 1), int):
             raise CheckpointError(f"{folder}: {name} must be a whole number, not {values[name]!r}")
-    # unset, transformers writes 20 new tokens; a max_length counts the prompt too
-    longest = values.get("max_new_tokens") or values.get("max_length", 20 + prompt_length)
-    if not values.get("max_new_tokens"):
-        longest -= prompt_length
-    longest = min(longest, positions - 1)
+    # a max_length counts the prompt too
+    longest = values.get("max_new_tokens") or (
+        values.get("max_length", unset_length + prompt_length) - prompt_length
+    )
+    longest = min(longest - num_forced, positions - 1)
     options = {
         "num_beams": values.get("num_beams", 1),
         "max_length": longest,

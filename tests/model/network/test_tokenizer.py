@@ -117,7 +117,7 @@ def test_words_of_sentencepiece(kind):
         tokenizer.add_special_tokens(special)
     assert can_read(tokenizer)
     expected = tokenizer.encode("A dog runs and runs.").ids
-    words = CaptionTokenizer(tokenizer, 1, 2)
+    words = CaptionTokenizer(tokenizer, 1, [2])
     tokens, spans = words.encode("A dog runs and runs.")
     assert tokens == expected
     assert [word.text for word in spans] == ["A", "dog", "runs", "and", "runs."]

@@ -18,7 +18,7 @@ def search(decoder, features, **options):
     """All yielded values; the last is the result."""
     with torch.inference_mode():
         cache = decoder.look_at(features)
-    return list(generate(decoder, cache, START, END, DecodingOptions(**options)))
+    return list(generate(decoder, cache, START, [END], DecodingOptions(**options)))
 
 
 def log_probability(decoder, features, tokens):
@@ -197,16 +197,16 @@ def test_a_prefix_is_kept_and_changes_nothing_else(options):
         cache = decoder.look_at(features)
     decoding = DecodingOptions(max_length=9, **options)
     prefix = (5, 3, 7)
-    *_, results = generate(decoder, cache, START, END, decoding, prefix)
+    *_, results = generate(decoder, cache, START, [END], decoding, prefix)
     for image, hypotheses in enumerate(results):
         tokens, log_probabilities = hypotheses[0]
         assert tokens[:3] == prefix and len(tokens) > 3
         expected = log_probability(decoder, features[image], tokens)
         torch.testing.assert_close(torch.tensor(log_probabilities), expected, rtol=0, atol=1e-4)
     if options == {"num_beams": 1}:
-        *_, whole = generate(decoder, cache, START, END, decoding)
+        *_, whole = generate(decoder, cache, START, [END], decoding)
         first = whole[0][0].tokens
-        *_, again = generate(decoder, cache, START, END, decoding, first[:2])
+        *_, again = generate(decoder, cache, START, [END], decoding, first[:2])
         assert again[0][0].tokens == first
 
 
@@ -215,4 +215,4 @@ def test_a_prefix_that_does_not_fit():
     with torch.inference_mode():
         cache = decoder.look_at(random_features(1))
     with pytest.raises(OptionError, match="the beginning has 4 tokens; it may have at most 3"):
-        generate(decoder, cache, START, END, DecodingOptions(max_length=3), (5, 3, 7, 2))
+        generate(decoder, cache, START, [END], DecodingOptions(max_length=3), (5, 3, 7, 2))

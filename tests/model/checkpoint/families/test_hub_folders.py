@@ -78,7 +78,7 @@ def test_pickled_weights_are_refused_unless_asked_for(saved, tmp_path):
         ("config.json", {"encoder": {"model_type": "pvt"}}, "encoder 'pvt' is not supported"),
         ("generation_config.json", {"repetition_penalty": 1.5}, "have repetition_penalty"),
         ("generation_config.json", {"eos_token_id": [0, 1]}, r"no single eos_token_id .*\[0, 1\]"),
-        ("generation_config.json", {"decoder_start_token_id": 999}, "no single decoder_start"),
+        ("generation_config.json", {"decoder_start_token_id": 999}, "no decoder_start"),
         ("generation_config.json", {"do_sample": True, "num_beams": 2}, "sampling with beams"),
         ("generation_config.json", {"num_beams": "four"}, "num_beams must be .* not 'four'"),
         ("generation_config.json", {"max_length": "ten"}, "max_length must be .* not 'ten'"),
