@@ -30,7 +30,7 @@ SHIPPED_FOLDER = SHIPPED.parent / "memory"
 INFO = "Captions may borrow words from those of similar photos."
 HOW_TO = (
     "A zip of photos with their captions: a text file of the same name beside each photo, or one "
-    "table of both. It is kept for you alone, until you leave."
+    "table of both. It is kept for you alone, and for an hour at most after you leave."
 )
 FAILED = "Nothing is remembered."
 

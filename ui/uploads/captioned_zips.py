@@ -17,6 +17,7 @@ from pathlib import Path
 from model.corpora import CaptionedImage, read_data
 from model.corpora.formats import recognise
 from model.errors import DataError, ImageError
+from ui.gradio_internals import get_upload_folder
 from ui.uploads.files import Upload
 from ui.uploads.limits import MAX_PHOTOS, MEGABYTE
 from ui.uploads.zips import is_zip, list_files, open_zip, read_listing, read_member
@@ -61,7 +62,7 @@ def open_captioned_zip(upload: Upload) -> Iterator[list[ZippedPhoto]]:
         photos = {_as_path(path): (path, m) for path, m in read_listing(archive, upload.name)[0]}
         if len(photos) > MAX_PHOTOS:
             raise ImageError(f"{upload.name}: more than {MAX_PHOTOS} photos; give fewer at a time")
-        with tempfile.TemporaryDirectory() as temporary:
+        with tempfile.TemporaryDirectory(dir=get_upload_folder()) as temporary:
             # as links: what names in captions lead to is compared with what stands here
             folder = Path(os.path.realpath(temporary), "zip")
             folder.mkdir()

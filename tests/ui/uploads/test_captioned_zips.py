@@ -2,7 +2,6 @@
 
 import io
 import json
-import tempfile
 import zipfile
 
 import pytest
@@ -13,6 +12,14 @@ from tests.support.uploads import encode_png, zip_files
 from ui.uploads import captioned_zips
 from ui.uploads.captioned_zips import open_captioned_zip
 from ui.uploads.files import Upload
+
+
+@pytest.fixture(autouse=True)
+def upload_folder(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("uploads")
+    monkeypatch.setattr(captioned_zips, "get_upload_folder", lambda: folder)
+    yield folder
+    assert not list(folder.iterdir()), "nothing is left behind"
 
 
 def read(upload):
@@ -63,7 +70,7 @@ def test_every_format_that_training_reads(tmp_path, name, content):
 @pytest.mark.parametrize("way", ["../secret.png", "{folder}/secret.png", "x/../../secret.png"])
 def test_no_caption_leads_to_another_file(tmp_path, monkeypatch, way):
     """Neither beside the place where captions are read nor anywhere else."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(captioned_zips, "get_upload_folder", lambda: tmp_path / "temporary")
     (tmp_path / "temporary").mkdir()
     for folder in (tmp_path, tmp_path / "temporary"):
         (folder / "secret.png").write_bytes(encode_png())
@@ -73,12 +80,12 @@ def test_no_caption_leads_to_another_file(tmp_path, monkeypatch, way):
     assert told.pop("a.png") == (["A."], (30, 20))
     ((captions, problem),) = told.values()
     assert captions == ["B."] and "not in the zip" in problem
-    assert not list((tmp_path / "temporary").glob("tmp*"))
+    assert [path.name for path in (tmp_path / "temporary").iterdir()] == ["secret.png"]
 
 
 @pytest.mark.parametrize("place", ["../a.png", "/etc/a.png", "..\\..\\a.png"])
 def test_a_member_outside_of_the_zip_is_never_written(tmp_path, monkeypatch, place):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(captioned_zips, "get_upload_folder", lambda: tmp_path / "temporary")
     (tmp_path / "temporary").mkdir()
     upload = zip_files(tmp_path, {"b.png": encode_png(), "b.txt": "B.", place: encode_png()})
     assert read(upload) == {"b.png": (["B."], (30, 20))}
@@ -103,12 +110,12 @@ def test_a_member_outside_of_the_zip_is_never_written(tmp_path, monkeypatch, pla
         ({"a.png": encode_png(), "all.json": "[" * 9999}, "some.zip: found neither"),
     ],
 )
-def test_zips_of_no_use_are_one_line(tmp_path, monkeypatch, members, message):
+def test_zips_of_no_use_are_one_line(tmp_path, monkeypatch, upload_folder, members, message):
     monkeypatch.setattr(captioned_zips, "MAX_CAPTION_BYTES", 20_000)
     monkeypatch.setattr(captioned_zips, "MAX_PHOTOS", 3)
     with pytest.raises((ImageError, DataError), match=message) as caught:
         read(zip_files(tmp_path, members))
-    assert tempfile.gettempdir() not in str(caught.value).replace(str(tmp_path), "")
+    assert str(upload_folder) not in str(caught.value)
 
 
 def test_what_is_no_zip(tmp_path):
