@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model.corpora import read_data
 from model.errors import DataError, ImageError, OptionError
-from model.images import load_image
+from model.images import ImageSource, load_image
 from model.memory.files import read_memory, write_memory
 from model.memory.nearest import Neighbour, Search, create_search
 from model.network.memory_encoder import RememberedCaption
@@ -37,7 +37,7 @@ class CaptionedPhoto(Protocol):
     def name(self) -> str: ...
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> ImageSource: ...  # where the photo is, or the photo; asked for once
 
     @property
     def captions(self) -> Sequence[str]: ...

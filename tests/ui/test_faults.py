@@ -93,16 +93,16 @@ MODULES = {
     "endpoints": "ui.endpoints",
 }
 # what each handler gets after the photo; the model's name is null, which stands for the first
-CAPTION_OPTIONS = ["", "beams", 2, 1, 1.0]
+CAPTION_OPTIONS = ["", "beams", 2, 1, 1.0, "none", None]
 REQUESTS = [
     ("caption", "caption_photo", [PHOTO, None, *CAPTION_OPTIONS]),
     ("caption", "caption_new_photo", [PHOTO, None, *CAPTION_OPTIONS]),
     ("caption", "continue_caption", [PHOTO, None, *CAPTION_OPTIONS[1:]]),
     ("explain", "explain_sentence", [PHOTO, "a dog", None]),
-    ("lens", "explain_text", [PHOTO, None]),
-    ("lens", "map_heads", [PHOTO, None]),
-    ("lens", "save_maps", [PHOTO, None]),
-    ("lesson", "start_if_new", [None, PHOTO, None]),
+    ("lens", "explain_text", [PHOTO, None, None]),
+    ("lens", "map_heads", [PHOTO, None, None]),
+    ("lens", "save_maps", [PHOTO, None, None]),
+    ("lesson", "start_if_new", [None, PHOTO, None, ""]),
     ("endpoints", "caption_photo", [PHOTO, 2, ""]),
     ("endpoints", "explain_photo", [PHOTO, "a dog", "gradient", ""]),
 ]
@@ -175,10 +175,10 @@ def test_a_slip_among_many_photos(page, log, monkeypatch, room, handler):
 def test_a_slip_in_a_step_of_the_lesson(page, log, monkeypatch):
     address, demo, _ = page
     start = find_event(demo, "ui.lesson.tab", "start_if_new")
-    assert send(address, start["id"], [None, PHOTO, None])[-1]["success"]
+    assert send(address, start["id"], [None, PHOTO, None, ""])[-1]["success"]
     monkeypatch.setattr("ui.lesson.tab.take_step_apart", slip)
     choose = find_event(demo, "ui.lesson.tab", "choose_step")
-    check_fault_has_a_number(send(address, choose["id"], [None, 0, 0, 0]), log)
+    check_fault_has_a_number(send(address, choose["id"], [None, 0, 0, 0, ""]), log)
 
 
 def test_a_slip_while_a_model_is_loaded(page, log, monkeypatch):

@@ -18,7 +18,7 @@ from ui.lens.values import EmptyValue, ExplainedValue
 FOLDER = Path(__file__).parent
 # one after the other, as one script
 SCRIPTS = (
-    *("draw.js", "share.js", "state.js", "words.js", "play.js"),
+    *("draw.js", "share.js", "state.js", "memory.js", "words.js", "play.js"),
     *("settings.js", "heads.js", "requests.js", "lens.js"),
 )
 

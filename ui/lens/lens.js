@@ -50,6 +50,7 @@ function showDone(before) {
   find(".doubt").textContent = shown.doubt;
   find(".summary").textContent = shown.summary;
   showSettings();
+  showMemory();
   showCaptions();
   showStrip();
   field("undo").hidden = !undoable.length;

@@ -15,6 +15,7 @@ from model.explain.explanation import describe_alike_maps
 from model.explain.methods import METHODS, compute_image_share
 from model.search.caption import CaptionWord
 from model.wording import describe_likelihood
+from ui.lens.memory_values import MemoryValue, make_memory_value
 from ui.uploads.photos import fit_for_display, to_data_url
 
 
@@ -106,6 +107,7 @@ class ExplainedValue(_Explained, total=False):
     photo: str  # a data URL, where the page opens with this value
     captions: list[RankedCaption]  # of the photo, best first
     hint: str
+    memory: MemoryValue  # where the words could look at one
 
 
 def make_empty_value(prompt: str) -> EmptyValue:
@@ -135,12 +137,14 @@ def make_explained_value(
     layer: int | None,
     head: int | None,
     continues: bool,
+    memory_name: str = "",
 ) -> ExplainedValue:
     """The words of an explanation with the maps of one method.
 
     alternatives: for each word, best first.
     model: the captioner's name.
     layer, head: those whose maps are shown; all if None.
+    memory_name: of the memory whose captions the words could look at.
 
     Raises OptionError for a layer or head that there is not.
     """
@@ -150,7 +154,7 @@ def make_explained_value(
     layers, heads = (
         explanation.attention.weights.shape[:2] if METHODS[method].has_layers else (0, 0)
     )
-    return {
+    value: ExplainedValue = {
         "state": "done",
         "id": time.monotonic(),
         "model": model,
@@ -188,6 +192,9 @@ def make_explained_value(
         # the word that owes the photo most
         "first_word": int(np.argmax(explanation.gains)),
     }
+    if explanation.remembered:
+        value["memory"] = make_memory_value(explanation, memory_name)
+    return value
 
 
 def make_head_maps_value(explanation: Explanation, method: str) -> HeadMapsValue:

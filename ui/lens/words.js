@@ -26,6 +26,7 @@ function showWord(index) {
   paint(find(".stage canvas"), index);
   find("h3").textContent = `“${word.text}” ${percent(word.probability)}`;
   find(".fact").textContent = word.fact;
+  showRemembered(index);
   showEarlier(index);
   showHeads(index);
   find(".alternatives").hidden = !word.alternatives.length;

@@ -15,6 +15,7 @@ from model import Captioner
 from model.checkpoint.hub import SHIPPED_NAME
 from model.errors import CaptionLensError, OptionError
 from model.images import load_image
+from model.memory import Memory
 from model.search.generation import check_prefix_length
 from model.wording import NOTHING_TO_SAY
 from ui.errors import log_trace
@@ -31,6 +32,13 @@ from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
 from ui.tabs.inputs import create_beams_slider
 from ui.tabs.lens_requests import connect_lens, explain_for_lens
+from ui.tabs.memory import (
+    NONE,
+    MemoryChoice,
+    choose_memory,
+    connect_memory_choice,
+    create_memory_choice,
+)
 from ui.uploads.photos import (
     CLEAR_SCRIPT,
     EXAMPLES_FOLDER,
@@ -70,8 +78,12 @@ def write_caption(
     num_beams: int = 5,
     num_captions: int = 1,
     temperature: float = 1.0,
+    memory: Memory | None = None,
+    memory_name: str = NONE,
 ) -> Iterator[WritingValue | ExplainedValue]:
     """The lens's values while a caption is written, and when it is whole.
+
+    memory, memory_name: what the words may look at too, and its name in the menu.
 
     Raises OptionError for a prefix that is too long, and for a caption without a word.
     """
@@ -80,7 +92,7 @@ def write_caption(
         num_prefix_tokens, captioner.options().max_length
     )  # before the lens changes
     yield make_writing_value([], photo)
-    encoded = captioner.encode([photo])[0]
+    encoded = captioner.encode([photo], memory)[0]
     options: dict[str, Any] = {"prefix": prefix, "num_captions": num_captions}
     if search == SAMPLING:
         options |= {"sample": True, "temperature": temperature, "top_p": 0.95}
@@ -94,7 +106,9 @@ def write_caption(
     captions = [caption for caption in ranked if caption.words]
     if not captions:
         raise OptionError(NOTHING_TO_SAY)
-    value = explain_for_lens(captioner, encoded, captions[0], continues=True)
+    value = explain_for_lens(
+        captioner, encoded, captions[0], continues=True, memory_name=memory_name
+    )
     value["captions"] = rank_captions(captions)
     familiarity = captioner.familiarity
     is_unfamiliar = familiarity is not None and familiarity.is_unfamiliar(encoded)
@@ -113,6 +127,7 @@ class CaptionTab(NamedTuple):
     temperature: gr.Slider
     num_captions: gr.Slider
     prefix: gr.Textbox
+    memory: MemoryChoice
     shipped_note: gr.Markdown
     lens: gr.HTML
 
@@ -122,6 +137,7 @@ def build(captioners: Captioners, model: gr.Dropdown) -> CaptionTab:
     tab = _lay_out(captioners)
     _connect_requests(tab, captioners, model)
     _connect_options(tab, model)
+    connect_memory_choice(tab.memory, captioners, model)
     return tab
 
 
@@ -155,6 +171,7 @@ def _lay_out(captioners: Captioners) -> CaptionTab:
                 prefix = gr.Textbox(
                     label="Begin with", placeholder="A man in", max_lines=1, max_length=200
                 )
+            memory = create_memory_choice(captioners)
             shipped_note = gr.Markdown(SHIPPED_NOTE, visible=is_shipped)
         with gr.Column(scale=4, min_width=320):
             value = read_opening_value() if is_shipped else make_empty_value(PROMPT)
@@ -168,6 +185,7 @@ def _lay_out(captioners: Captioners) -> CaptionTab:
         temperature,
         num_captions,
         prefix,
+        memory,
         shipped_note,
         lens,
     )
@@ -182,6 +200,8 @@ def write_or_warn(
     num_beams: float,
     num_captions: float,
     temperature: float,
+    memory_name: str,
+    own_memory: Memory | None,
 ) -> Iterator[Any]:
     """As `write_caption`, from the values of the tab's components.
 
@@ -199,6 +219,8 @@ def write_or_warn(
             num_beams=int(num_beams),
             num_captions=int(num_captions),
             temperature=temperature,
+            memory=choose_memory(memory_name, own_memory),
+            memory_name=memory_name,
         ):
             has_begun = True
             yield value
@@ -222,18 +244,26 @@ def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdow
 
     @request_handler(captioners)
     def continue_caption(
-        picture, model_name, search, num_beams, num_captions, temperature, event: gr.EventData
+        picture,
+        model_name,
+        search,
+        num_beams,
+        num_captions,
+        temperature,
+        memory_name,
+        own_memory,
+        event: gr.EventData,
     ):
         prefix = str(read_event(event).get("prefix", ""))
-        options = search, num_beams, num_captions, temperature
+        options = search, num_beams, num_captions, temperature, memory_name, own_memory
         yield from write_or_warn(captioners, picture, model_name, prefix, *options)
 
     photo, lens = tab.photo, tab.lens
-    options = [tab.search, tab.num_beams, tab.num_captions, tab.temperature]
+    options = [tab.search, tab.num_beams, tab.num_captions, tab.temperature, *tab.memory.inputs]
     inputs = [photo, model, tab.prefix, *options]
     # A photo that comes while a caption is being written has its turn afterwards.
     settings = PAGE_EVENT | MODEL_EVENT | {"trigger_mode": "always_last", "js": SCROLL_SCRIPT}
-    explaining = connect_lens(lens, photo, model, captioners, continues=True)
+    explaining = connect_lens(lens, photo, model, captioners, tab.memory.own, continues=True)
     continuing = lens.go_on(
         continue_caption,
         [photo, model, *options],

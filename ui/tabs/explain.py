@@ -63,7 +63,8 @@ def _connect(tab: ExplainTab, captioners: Captioners, model: gr.Dropdown) -> Non
         yield make_writing_value([], picture)
         yield explain_for_lens(captioner, picture, text)
 
-    running = [connect_lens(lens, photo, model, captioners, continues=False)]
+    no_memory = gr.State(None)
+    running = [connect_lens(lens, photo, model, captioners, no_memory, continues=False)]
     for listen in (button.click, sentence.submit):
         event = listen(
             explain_sentence, [photo, sentence, model], [lens], **PAGE_EVENT, **MODEL_EVENT

@@ -14,6 +14,7 @@ from PIL import Image
 from model import Caption, Captioner
 from model.errors import OptionError
 from model.explain.methods import DEFAULT_METHOD, get_method
+from model.memory import Memory
 from model.network.network import EncodedPhoto
 from model.output.figures import draw_contact_sheet, save_figure
 from model.output.overlays import DEFAULT_STYLE, get_style
@@ -29,6 +30,7 @@ from ui.serving.cancellation import check_still_waiting
 from ui.serving.captioners import Captioners
 from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.tabs.memory import NONE, choose_memory
 from ui.uploads.photos import require_photo
 
 
@@ -60,14 +62,17 @@ def explain_for_lens(
     settings: MapSettings = MapSettings(),  # noqa: B008 (frozen)
     *,
     continues: bool = False,
+    memory: Memory | None = None,
+    memory_name: str = NONE,
 ) -> ExplainedValue:
     """Explain a caption, or any sentence, and make the lens's value of it.
 
     continues: whether an alternative may be chosen, and the caption goes on from it.
+    memory, memory_name: what the words may look at too, and its name in the menu.
 
     Raises OptionError as `Captioner.explain` and `Explanation.heatmap` do.
     """
-    encoded = captioner.encode([photo])[0]
+    encoded = captioner.encode([photo], memory)[0]
     explanation = captioner.explain(
         encoded, caption, methods=[settings.method], on_step=check_still_waiting
     )
@@ -79,11 +84,16 @@ def explain_for_lens(
         layer=settings.layer,
         head=settings.head,
         continues=continues,
+        memory_name=memory_name,
     )
 
 
 def explain_heads(
-    captioner: Captioner, photo: Image.Image, text: str, settings: MapSettings
+    captioner: Captioner,
+    photo: Image.Image,
+    text: str,
+    settings: MapSettings,
+    memory: Memory | None = None,
 ) -> HeadMapsValue:
     """Each head's own map of every word of a text, by the method of the settings.
 
@@ -92,13 +102,17 @@ def explain_heads(
     if not get_method(settings.method).has_layers:
         raise OptionError(f"the method {settings.method!r} has no layers or heads to choose from")
     explanation = captioner.explain(
-        photo, text, methods=[settings.method], on_step=check_still_waiting
+        photo, text, methods=[settings.method], memory=memory, on_step=check_still_waiting
     )
     return make_head_maps_value(explanation, settings.method)
 
 
 def make_download(
-    captioner: Captioner, photo: Image.Image, text: str, values: dict[str, Any]
+    captioner: Captioner,
+    photo: Image.Image,
+    text: str,
+    values: dict[str, Any],
+    memory: Memory | None = None,
 ) -> dict[str, str]:
     """The figure (PNG) or the data (JSON) of what the lens shows, as a file's name and address.
 
@@ -108,7 +122,7 @@ def make_download(
     """
     settings = MapSettings.parse(values)
     explanation = captioner.explain(
-        photo, text, methods=[settings.method], on_step=check_still_waiting
+        photo, text, methods=[settings.method], memory=memory, on_step=check_still_waiting
     )
     maps = explanation.heatmaps(settings.method, layer=settings.layer, head=settings.head)
     about = {
@@ -146,37 +160,65 @@ def read_drawing(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def connect_lens(
-    lens: gr.HTML, photo: gr.Image, model: gr.Dropdown, captioners: Captioners, *, continues: bool
+    lens: gr.HTML,
+    photo: gr.Image,
+    model: gr.Dropdown,
+    captioners: Captioners,
+    own_memory: gr.State,
+    *,
+    continues: bool,
 ) -> Dependency:
-    """Answer what a lens asks about its photo; returns the event that may replace its maps."""
+    """Answer what a lens asks about its photo; returns the event that may replace its maps.
+
+    own_memory: holds the visitor's, if there is one.
+    """
+
+    def read_memory(values: dict[str, Any], own: Memory | None) -> tuple[Memory | None, str]:
+        memory_name = str(values.get("memory") or NONE)
+        return choose_memory(memory_name, own), memory_name
 
     @request_handler(captioners)
-    def explain_text(picture: Image.Image | None, name: str | None, event: gr.EventData):
+    def explain_text(
+        picture: Image.Image | None, name: str | None, own: Memory | None, event: gr.EventData
+    ):
         values = read_event(event)
         captioner = captioners.get(values.get("model") or name)
         text, settings = str(values.get("text") or ""), MapSettings.parse(values)
+        memory, memory_name = read_memory(values, own)
         return explain_for_lens(
-            captioner, require_photo(picture), text, settings, continues=continues
+            captioner,
+            require_photo(picture),
+            text,
+            settings,
+            continues=continues,
+            memory=memory,
+            memory_name=memory_name,
         )
 
     @request_handler(captioners)
-    def map_heads(picture: Image.Image | None, name: str | None, event: gr.EventData):
+    def map_heads(
+        picture: Image.Image | None, name: str | None, own: Memory | None, event: gr.EventData
+    ):
         values = read_event(event)
         captioner = captioners.get(values.get("model") or name)
         text, settings = str(values.get("text") or ""), MapSettings.parse(values)
-        return explain_heads(captioner, require_photo(picture), text, settings)
+        memory, _ = read_memory(values, own)
+        return explain_heads(captioner, require_photo(picture), text, settings, memory)
 
     @request_handler(captioners)
-    def save_maps(picture: Image.Image | None, name: str | None, event: gr.EventData):
+    def save_maps(
+        picture: Image.Image | None, name: str | None, own: Memory | None, event: gr.EventData
+    ):
         values = read_event(event)
         captioner = captioners.get(values.get("model") or name)
-        text = str(values.get("text") or "")
-        return make_download(captioner, require_photo(picture), text, values)
+        text, (memory, _) = str(values.get("text") or ""), read_memory(values, own)
+        return make_download(captioner, require_photo(picture), text, values, memory)
 
     heads, file = gr.JSON(visible=False), gr.JSON(visible=False)
-    explaining = lens.explain(explain_text, [photo, model], [lens], **PAGE_EVENT, **MODEL_EVENT)
-    mapping = lens.heads(map_heads, [photo, model], [heads], **PAGE_EVENT, **MODEL_EVENT)
-    saving = lens.save(save_maps, [photo, model], [file], **PAGE_EVENT, **MODEL_EVENT)
+    inputs = [photo, model, own_memory]
+    explaining = lens.explain(explain_text, inputs, [lens], **PAGE_EVENT, **MODEL_EVENT)
+    mapping = lens.heads(map_heads, inputs, [heads], **PAGE_EVENT, **MODEL_EVENT)
+    saving = lens.save(save_maps, inputs, [file], **PAGE_EVENT, **MODEL_EVENT)
     for event, answer, name in ((mapping, heads, "heads"), (saving, file, "file")):
         script = make_answer_script(lens, name)
         event.success(None, [answer], None, js=script, api_visibility="private")

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,15 @@ def create_photo_input(label: str = "Photo", value: Path | None = None) -> gr.Im
     return photo
 
 
-def create_files_input() -> gr.File:
-    """Photos and zips, whose handler gets a list of `Upload`."""
+def create_files_input(
+    label: str = "Photos, or a zip of photos",
+    file_types: Sequence[str] = FILE_TYPES,
+) -> gr.File:
+    """Files, of these kinds in the browser's chooser; their handler gets a list of `Upload`."""
     files = gr.File(
-        label="Photos, or a zip of photos",
+        label=label,
         file_count="multiple",
-        file_types=FILE_TYPES,
+        file_types=list(file_types),
         height=220,
     )
     set_preprocess(files, _read_files)

@@ -42,15 +42,19 @@ def open_zip(path: str, name: str) -> zipfile.ZipFile:
     raise ImageError(f"{name}: thousands of files in it; give fewer at a time")
 
 
+Members = list[tuple[str, zipfile.ZipInfo]]
+
+
 class Listing(NamedTuple):
     """What may be photos in a zip, with their paths, and how many other files there are."""
 
-    members: list[tuple[str, zipfile.ZipInfo]]
+    members: Members
     skipped: int
 
 
-def read_listing(archive: zipfile.ZipFile, name: str) -> Listing:
-    """List what is in a zip; raises ImageError for a zip that cannot be used as a whole."""
+def list_files(archive: zipfile.ZipFile, name: str) -> Members:
+    """The files in a zip with their paths, without those that systems add; raises ImageError for a
+    zip with a password."""
     listed = archive.infolist()
     files = [
         (path, member)
@@ -59,6 +63,12 @@ def read_listing(archive: zipfile.ZipFile, name: str) -> Listing:
     ]
     if any(member.flag_bits & 1 for _, member in files):
         raise ImageError(f"{name}: locked with a password; make a zip without one")
+    return files
+
+
+def read_listing(archive: zipfile.ZipFile, name: str) -> Listing:
+    """List what is in a zip; raises ImageError for a zip that cannot be used as a whole."""
+    files = list_files(archive, name)
     members = [(path, member) for path, member in files if _may_be_photo(archive, path, member)]
     if not members:
         others = f", but {len(files)} other files" if files else ""
@@ -95,7 +105,7 @@ def _may_be_photo(archive: zipfile.ZipFile, path: str, member: zipfile.ZipInfo) 
 
 
 def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, name: str) -> bytes:
-    """A photo of a zip, which stands there at `path`; raises ImageError, which calls it `name`."""
+    """A file of a zip, which stands there at `path`; raises ImageError, which calls it `name`."""
     if re.match(r"[/\\]|[A-Za-z]:", path) or ".." in re.split(r"[/\\]", path):
         raise ImageError(f"{name}: its place is outside of the zip; make the zip again")
     if is_zip(name):
