@@ -6,6 +6,7 @@ lacks would fail silently: the limit on downloads, for example, would no longer 
 
 import errno
 import logging
+import math
 import os
 import re
 import sys
@@ -13,10 +14,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+from anyio import create_task_group, to_thread
+from anyio._backends._asyncio import WorkerThread
 from gradio import (
     block_function,
     exceptions,
@@ -24,6 +28,7 @@ from gradio import (
     queueing,
     route_utils,
     routes,
+    state_holder,
     utils,
 )
 from pydantic import ValidationError
@@ -71,6 +76,7 @@ OPEN_ROUTES = (
 )
 # There if GRADIO_MCP_SERVER is set
 MCP_ROUTES = ("/gradio_api/mcp", "/gradio_api/mcp/{path:path}")
+_Session = getattr(state_holder, "SessionState", object)  # `list_internal_names` has it
 FILE_FORMAT = '{"path": its address, "meta": {"_type": "gradio.FileData"}}'
 
 
@@ -87,6 +93,12 @@ def list_internal_names() -> Iterator[tuple[Any, str]]:
     yield exceptions, "AppError"
     yield exceptions, "InvalidPathError"
     yield route_utils, "FnIndexInferError"
+    for module in (state_holder, route_utils):
+        yield module, "SessionState"
+    for name in ("_update_config", "_update_value_in_config"):
+        yield _Session, name
+    yield _Session(gr.Blocks(analytics_enabled=False)), "config_values"
+    yield WorkerThread, "MAX_IDLE_TIME"
     yield gr.Blocks, "preprocess_data"
     yield gr.Blocks, "process_api"
     yield gr.Blocks(analytics_enabled=False), "temp_file_sets"
@@ -137,6 +149,26 @@ def install(download: Callable[[str, str], Any], shares: Shares) -> None:
         module.traceback = SimpleNamespace(print_exc=_log_place)
     for module in (queueing, utils):
         module.error_payload = describe_error
+    for module in (state_holder, route_utils):
+        module.SessionState = LeanSession
+
+
+class LeanSession(_Session):
+    """What gradio keeps of a visitor, without the settings and last values of each component.
+
+    Those are for its deep links, which are closed; they take 180 kB of each visitor, and as much as
+    a photo that is sent inside a request.
+    """
+
+    def __init__(self, blocks: gr.Blocks):
+        super().__init__(blocks)
+        self.config_values.clear()
+
+    def _update_config(self, key: int) -> None:
+        pass
+
+    def _update_value_in_config(self, key: int, value: Any) -> None:
+        pass
 
 
 _describe_app_error = getattr(utils, "error_payload", None)  # `install` checks that it is there
@@ -201,6 +233,17 @@ def get_upload_folder() -> str:
 def set_upload_folder(folder: Path) -> None:
     """Have gradio keep visitors' files there, for a page that is built afterwards."""
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
+
+
+async def start_worker_threads() -> None:
+    """Start all threads that gradio may ever use for handlers and files, and have them stay: their
+    number says no more how many visitors there were."""
+    WorkerThread.MAX_IDLE_TIME = math.inf
+    num_threads = int(to_thread.current_default_thread_limiter().total_tokens)
+    all_there = Barrier(num_threads)
+    async with create_task_group() as group:
+        for _ in range(num_threads):
+            group.start_soon(to_thread.run_sync, all_there.wait)
 
 
 def forget_deleted_files(page: gr.Blocks) -> None:

@@ -137,12 +137,12 @@ def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) ->
     patterns = ["*.json", "*.jinja", "vocab.txt", "merges.txt", f"{SAFE}*.safetensors", FAMILIARITY]
     try:
         # One question at first: it fails at once where there is no network, a download retries.
-        with _tell_hub_errors(name):
+        with tell_hub_errors(name):
             siblings = HfApi().model_info(name, timeout=PATIENCE).siblings or []
         held = {file.rfilename for file in siblings}
         if "config.json" not in held:
             raise CheckpointError(f"{name}: there is no config.json, so it is no captioner")
-        with _tell_hub_errors(name):
+        with tell_hub_errors(name):
             folder = Path(snapshot_download(name, allow_patterns=["config.json"]))
         weigh_files(folder)
         check(folder)
@@ -151,9 +151,9 @@ def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) ->
             if not allow_pickle:
                 raise CheckpointError(f"{name}: {ITS_WEIGHTS_ARE_PICKLED}")
             patterns.append("pytorch_model*.bin")
-        with _tell_hub_errors(name):
+        with tell_hub_errors(name):
             return Path(snapshot_download(name, allow_patterns=patterns))
-    except _UnreachableError as error:
+    except UnreachableError as error:
         try:
             # asked for these alone: a copy without the files that were never fetched is whole
             here = snapshot_download(name, allow_patterns=patterns, local_files_only=True)
@@ -165,14 +165,14 @@ def _download(name: str, allow_pickle: bool, check: Callable[[Path], object]) ->
             ) from error
 
 
-class _UnreachableError(Exception):
+class UnreachableError(Exception):
     """The hub cannot be reached."""
 
 
 @contextmanager
-def _tell_hub_errors(name: str) -> Iterator[None]:
+def tell_hub_errors(name: str) -> Iterator[None]:
     """Around what asks the hub, and nothing else: raises CheckpointError for its refusals, and
-    _UnreachableError when there is no network, which is said in many ways."""
+    UnreachableError when there is no network, which is said in many ways."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
@@ -189,7 +189,7 @@ def _tell_hub_errors(name: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
             raise CheckpointError(f"{name}: cannot be kept here ({error.strerror})") from error
-        raise _UnreachableError from error
+        raise UnreachableError from error
 
 
 def _without_pointers(folder: Path) -> Path:

@@ -1,15 +1,20 @@
 """A name that gradio renames ends the program at its start, with gradio's version and the name."""
 
 import re
+import threading
+import time
 from types import ModuleType, SimpleNamespace
 
 import gradio as gr
 import pytest
-from gradio import processing_utils, queueing, routes, utils
+from anyio.to_thread import current_default_thread_limiter, run_sync
+from gradio import processing_utils, queueing, route_utils, routes, state_holder, utils
 
 from tests.support.async_calls import run_async
 from ui import gradio_internals, gradio_queue
 from ui.serving.shares import FairShares
+
+WORKER = "AnyIO worker thread"
 
 
 def is_defined_by(owner, name):
@@ -29,7 +34,15 @@ PATCHED = [
     (routes, "traceback"),
     (queueing, "error_payload"),
     (utils, "error_payload"),
+    (route_utils, "SessionState"),
+    (state_holder, "SessionState"),
 ]
+
+
+def keep_patched(monkeypatch):
+    """Put back afterwards what `install` changes."""
+    for module, name in PATCHED:
+        monkeypatch.setattr(module, name, getattr(module, name))
 
 
 def test_all_names_are_there():
@@ -69,8 +82,7 @@ def test_addresses_are_fetched_by_our_download(monkeypatch, tmp_path):
         path.write_bytes(b"x")
         return str(path)
 
-    for module, name in PATCHED:
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
+    keep_patched(monkeypatch)
     gradio_internals.install(download, FairShares())
     file = {"path": "https://example.com/x.png", "meta": {"_type": "gradio.FileData"}}
     with gr.Blocks():
@@ -102,3 +114,40 @@ def test_a_request_is_abandoned_once_the_queue_has_lost_it():
     assert request.is_abandoned
     queue.event_ids_to_events = {}
     assert request.is_abandoned
+
+
+def test_a_session_keeps_no_value_that_a_visitor_sent(monkeypatch):
+    """Gradio's own would keep the settings of each component, and a photo that came in a body."""
+    keep_patched(monkeypatch)
+    gradio_internals.install(download=None, shares=FairShares())
+    with gr.Blocks() as page:
+        box, kept = gr.Textbox(), gr.State(0)
+        button = gr.Button()
+        button.click(lambda text, n: (gr.update(label="New"), n + 1), [box, kept], [box, kept])
+    session = state_holder.SessionState(page)
+    event = next(iter(page.fns.values()))
+
+    async def ask():
+        with_state = page.process_api(event, ["a visitor's words", None], state=session)
+        return (await with_state)["data"]
+
+    assert run_async(ask)[0]["label"] == "New"
+    run_async(ask)
+    assert session[kept._id] == 2 and session[box._id].label == "New"
+    assert "a visitor's words" not in str(vars(session)) and len(session.config_values) <= 2
+
+
+def test_worker_threads_are_there_from_the_start_and_stay(monkeypatch):
+    monkeypatch.setattr(gradio_internals.WorkerThread, "MAX_IDLE_TIME", 0)
+
+    async def count() -> tuple[int, float, int]:
+        await gradio_internals.start_worker_threads()
+        names = [thread.name for thread in threading.enumerate()]
+        limit = current_default_thread_limiter().total_tokens
+        await run_sync(time.sleep, 0.05)
+        await run_sync(time.sleep, 0)  # gradio's would end those that were idle so long
+        after = [thread.name for thread in threading.enumerate()]
+        return names.count(WORKER), limit, after.count(WORKER)
+
+    before, limit, after = run_async(count)
+    assert before >= limit and after >= limit

@@ -5,8 +5,8 @@ cores. Two at once have half of them each: that gives more answers a second than
 that are more than two take turns, a step at a time, so that a short answer never waits for the end
 of a long one. The next turn is that of the address that has lately had the cores least, and who has
 had them much more than those who are at them waits: so one that asks for much, by however many
-requests, takes no more from the others than its share. (Threads that come and go, as gradio's do,
-would each keep a team of their own for their cores: one photo takes 1.9 times as long so.)
+requests, takes no more from the others than its share. (Each thread keeps a team of threads for its
+cores. With new ones for each photo, as gradio would, one takes 1.9 times as long.)
 """
 
 import time
@@ -28,6 +28,7 @@ NUM_AT_ONCE = 2
 # So many answers may have begun, of all events that compute. With fewer threads, an address whose
 # answers have begun and wait would keep all others from beginning.
 NUM_THREADS = 24
+NUM_WITH_ALL_CORES = 4  # those that work beyond a crowd; the others' teams are half as large
 MAX_AHEAD = 1.0  # seconds that one may have had the cores longer than another, and run beside it
 _ADDRESSES: ContextVar[tuple[str, ...]] = ContextVar("addresses", default=())
 
@@ -47,6 +48,7 @@ class _Turn:
     """A turn at the cores, for visitors of these addresses; `start` once it has begun."""
 
     addresses: tuple[str, ...]
+    may_have_all: bool  # of the cores
     start: float | None = None
     num_cores: int = 0
 
@@ -63,7 +65,7 @@ class CoreExecutor:
         self._running: list[_Turn] = []
         self._usage = CoreUsage()
         self._is_busy = [False] * NUM_THREADS
-        self._own = local()  # each of our threads' own turn
+        self._own = local()  # each of our threads' own index and turn
         for i in range(NUM_THREADS):
             Thread(target=self._work, args=(i,), name=f"cores {i}", daemon=True).start()
 
@@ -103,7 +105,7 @@ class CoreExecutor:
                 self._wait_for_cores(_ADDRESSES.get())
 
     def _wait_for_cores(self, addresses: tuple[str, ...]) -> None:
-        turn = _Turn(addresses)
+        turn = _Turn(addresses, self._own.index < NUM_WITH_ALL_CORES)
         self._turns.append(turn)
         self._begin_turns()
         self._changed.wait_for(lambda: turn.start is not None)
@@ -123,7 +125,8 @@ class CoreExecutor:
             self._running.append(turn)
             turn.start = time.monotonic()
             is_alone = len(self._running) == 1 and not self._find_next()
-            turn.num_cores = self._num_cores if is_alone else max(1, self._num_cores // 2)
+            has_all = is_alone and turn.may_have_all
+            turn.num_cores = self._num_cores if has_all else max(1, self._num_cores // 2)
         self._changed.notify_all()
 
     def _find_next(self) -> _Turn | None:
@@ -137,6 +140,9 @@ class CoreExecutor:
         return best
 
     def _work(self, index: int) -> None:
+        self._own.index = index
+        if index < NUM_WITH_ALL_CORES:
+            _start_team(self._num_cores)
         while True:
             with self._changed:
                 # the first thread that is free: alone, an answer has always the same one's team
@@ -161,6 +167,12 @@ class CoreExecutor:
             else:
                 future.set_exception(error)
             del future, call, result, error  # a photo may hang on them
+
+
+def _start_team(num_cores: int) -> None:
+    """Have this thread's team there from the start, by work that is enough for each of it."""
+    torch.set_num_threads(num_cores)
+    torch.zeros(num_cores * 2**16).add_(1)  # shared out by pieces of 2^15
 
 
 CORES = CoreExecutor()

@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 
 from ui.errors import report_fault
-from ui.gradio_internals import forget_deleted_files
+from ui.gradio_internals import forget_deleted_files, start_worker_threads
 from ui.gradio_queue import drop_unread
 from ui.serving.memory import return_free_memory
 from ui.serving.readers import READERS
@@ -24,6 +24,7 @@ def make_lifespan(folder: UploadFolder) -> Callable[[FastAPI], AbstractAsyncCont
 
     @asynccontextmanager
     async def keep_house(app: FastAPI) -> AsyncIterator[None]:
+        await start_worker_threads()
         task = asyncio.create_task(_keep_house(app, folder))
         try:
             yield

@@ -18,7 +18,8 @@ from model.errors import CheckpointError
 MAX_SECONDS = 900.0  # for all of it, the download too
 MAX_CPU_SECONDS = 90
 MAX_MEMORY = 6 * 2**30  # bytes, but no more than half of the machine's
-MAX_WEIGHTS = 8 * 2**30  # bytes to download
+MAX_DOWNLOAD = 8 * 2**30  # bytes
+READ = (".json", ".jinja", ".txt", ".safetensors")  # endings of files that may be fetched
 ROOT = Path(__file__).parents[2]
 _ONE_AT_A_TIME = Lock()
 
@@ -63,7 +64,7 @@ def _limit_resources() -> None:
     for kind, most in (
         (resource.RLIMIT_DATA, min(MAX_MEMORY, memory // 2)),
         (resource.RLIMIT_CPU, MAX_CPU_SECONDS),
-        (resource.RLIMIT_FSIZE, MAX_WEIGHTS),
+        (resource.RLIMIT_FSIZE, MAX_DOWNLOAD),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(kind, (most, most))
@@ -71,19 +72,30 @@ def _limit_resources() -> None:
 
 
 def _weigh_repository(name: str) -> None:
-    """Raise CheckpointError for a repository with more weights than fit, where the hub can be
-    asked."""
-    from huggingface_hub import HfApi
+    """Raise CheckpointError for a repository with larger files than fit, and for one whose files
+    have no known size. (What is here already can be read where nothing is fetched, offline.)"""
+    from huggingface_hub import HfApi, constants
 
-    try:
-        files = HfApi().model_info(name, timeout=10, files_metadata=True).siblings or []
-    except Exception:  # no such repository, no network: whoever fetches it says so
+    from model.checkpoint.hub import PATIENCE, UnreachableError, tell_hub_errors
+
+    if constants.HF_HUB_OFFLINE:
         return
-    size = sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
-    if size > MAX_WEIGHTS:
+    try:
+        with tell_hub_errors(name):
+            info = HfApi().model_info(name, timeout=PATIENCE, files_metadata=True)
+        sizes = [file.size for file in info.siblings or () if file.rfilename.endswith(READ)]
+    except UnreachableError:
+        sizes = [None]
+    if None in sizes:
         raise CheckpointError(
-            f"{name}: {size / 2**30:.0f} GB of weights, of which at most "
-            f"{MAX_WEIGHTS // 2**30} can be fetched here; choose a smaller model"
+            f"{name}: the hub does not say now how large it is; try again later, or choose "
+            "a model of the list"
+        )
+    size = sum(sizes)
+    if size > MAX_DOWNLOAD:
+        raise CheckpointError(
+            f"{name}: {size / 2**30:.0f} GB of files, of which at most "
+            f"{MAX_DOWNLOAD // 2**30} can be fetched here; choose a smaller model"
         )
 
 

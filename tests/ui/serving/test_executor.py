@@ -8,7 +8,7 @@ import torch
 
 from tests.support.waiting import wait_until
 from ui.serving.core_usage import HALF_LIFE, CoreUsage
-from ui.serving.executor import CoreExecutor, work_for_addresses
+from ui.serving.executor import NUM_WITH_ALL_CORES, CoreExecutor, work_for_addresses
 
 
 @pytest.fixture
@@ -26,6 +26,27 @@ def about() -> tuple[str, int]:
 
 def test_alone_it_is_always_the_same_thread_with_all_cores(cores):
     assert {cores.run(about) for _ in range(20)} == {("cores 0", 8)}
+
+
+def test_those_of_a_crowd_have_small_teams(cores):
+    """So that a crowd leaves few threads behind; alone, the fifth of five has half of the cores."""
+    leave = Event()
+    released = [Event() for _ in range(NUM_WITH_ALL_CORES)]
+
+    def wait_elsewhere(is_there):
+        with cores.released():
+            is_there.set()
+            assert leave.wait(30)
+
+    waiting = []
+    for is_there in released:
+        waiting.append(cores.submit(wait_elsewhere, is_there))
+        assert is_there.wait(30)
+    assert cores.run(about) == (f"cores {NUM_WITH_ALL_CORES}", 4)
+    leave.set()
+    for answer in waiting:
+        answer.result(30)
+    assert cores.run(about) == ("cores 0", 8)
 
 
 def test_two_at_once_have_half_each_and_a_third_waits(cores):
