@@ -31,6 +31,7 @@ from ui.page import CSS, SCRIPT, build, create_theme  # noqa: E402
 from ui.serving.captioners import Captioners  # noqa: E402
 from ui.serving.gate import Gate  # noqa: E402
 from ui.serving.housekeeping import make_lifespan  # noqa: E402
+from ui.serving.link_preview import PREVIEW_ROUTE, LinkPreview, answer_preview  # noqa: E402
 from ui.serving.service import (  # noqa: E402
     answer_health,
     answer_invalid_body,
@@ -53,6 +54,7 @@ try:
 except (CheckpointError, OSError) as error:
     print_error(error)
     sys.exit(1)
+OWN_ROUTES = {"/health": answer_health, PREVIEW_ROUTE: answer_preview}
 demo = build(captioners).queue(max_size=MAX_WAITING)
 
 if __name__ == "__main__":
@@ -64,8 +66,11 @@ if __name__ == "__main__":
         state_session_capacity=500,  # visitors whose lesson or table is kept, half a megabyte each
         run_history=False,
         app_kwargs={
-            "routes": [Route("/health", answer_health)],
-            "middleware": [Middleware(Gate, folder=folder, own_routes=("/health", *MCP_ROUTES))],
+            "routes": [Route(path, answer) for path, answer in OWN_ROUTES.items()],
+            "middleware": [
+                Middleware(Gate, folder=folder, own_routes=(*OWN_ROUTES, *MCP_ROUTES)),
+                Middleware(LinkPreview),
+            ],
             "lifespan": make_lifespan(folder),
             "exception_handlers": {
                 OSError: answer_os_error,

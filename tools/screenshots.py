@@ -1,26 +1,36 @@
 """`python -m tools.screenshots`: take the pictures of the page that the README shows.
 
-The shipped captioner, photos of `assets/examples`, every tab at two widths, in light and dark, into
-`assets/screenshots/`.
+The shipped captioner, photos of `assets/examples`, every tab and the grid of heads at two widths,
+in light and dark, and the picture of links to the page, into `assets/screenshots/`.
 """
 
 import tempfile
 from itertools import product
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tools.browser import CHROMIUM, FLAGS
 from tools.serving import ROOT, serve_app
+from ui.serving.link_preview import PREVIEW_PICTURE
 
 FOLDER = ROOT / "assets" / "screenshots"
 WIDTHS = {"desktop": (1280, 860), "phone": (390, 844)}
+PREVIEW_SIZE = (1200, 630)
 THEMES = {"": "", "-dark": "?__theme=dark"}
 
 
 def caption(page: Page) -> None:
     """The page as it opens, with the photographer."""
     page.wait_for_selector("#caption-lens .lens[data-state=done]")
+
+
+def heads(page: Page) -> None:
+    """Every head's map, below the one that is large."""
+    caption(page)
+    page.locator("#caption-lens .look summary").click()
+    page.locator("#caption-lens [name=heads]").click()
+    page.wait_for_selector("#caption-lens .head")
 
 
 def explain(page: Page) -> None:
@@ -53,22 +63,26 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             for (size, (width, height)), (theme, query) in product(WIDTHS.items(), THEMES.items()):
-                for tab in (caption, explain, many, lesson):
-                    # the tabs are chosen at full width: on a phone some wait behind a button
-                    page = browser.new_page(
-                        viewport={"width": 1280, "height": height}, reduced_motion="reduce"
-                    )
-                    page.set_default_timeout(120_000)
-                    page.goto(f"{app.address}/{query}")
-                    page.wait_for_selector("input[type=file]", state="attached")
+                for tab in (caption, heads, explain, many, lesson):
+                    page = open_page(browser, f"{app.address}/{query}", width, height)
                     tab(page)
-                    page.set_viewport_size({"width": width, "height": height})
                     page.wait_for_timeout(1000)
                     path = FOLDER / f"{tab.__name__}-{size}{theme}.jpg"
                     page.screenshot(path=path, full_page=True, type="jpeg", quality=80)
                     print(path.relative_to(ROOT))
                     page.close()
+            page = open_page(browser, app.address, *PREVIEW_SIZE)
+            caption(page)
+            page.screenshot(path=PREVIEW_PICTURE, type="jpeg", quality=85)
             browser.close()
+
+
+def open_page(browser: Browser, address: str, width: int, height: int) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    page.set_default_timeout(120_000)
+    page.goto(address)
+    page.wait_for_selector("input[type=file]", state="attached")
+    return page
 
 
 if __name__ == "__main__":

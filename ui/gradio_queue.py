@@ -4,6 +4,7 @@ Together with `ui.gradio_internals` all that reaches into gradio's internals.
 """
 
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -191,6 +192,12 @@ class QueuedRequest:
         """Where it came from, "" where that is not known."""
         event = self.queue.event_ids_to_events.get(self.event_id)
         return get_address(event.request.scope) if event and event.request else ""
+
+    @property
+    def asked_at(self) -> float:
+        """When it came, by the clock of `time.monotonic`."""
+        event = self.queue.event_ids_to_events.get(self.event_id)
+        return event.enqueue_time if event else time.monotonic()
 
     @property
     def is_abandoned(self) -> bool:

@@ -6,23 +6,26 @@ import gradio as gr
 
 from ui import gradio_internals
 from ui.endpoints import add_endpoints
+from ui.lens.values import make_empty_value
 from ui.lesson import tab as lesson
 from ui.serving.captioners import Captioners
 from ui.serving.request_checks import Page
 from ui.serving.requests import request_handler
 from ui.serving.shares import FairShares
 from ui.tabs import caption, compare, explain, many
+from ui.tabs.many_rows import connect_rows
+from ui.tabs.photo_sharing import Sharer, share_caption, share_photos
+from ui.tabs.reload import keep_over_reload
 from ui.uploads.addresses import download_file
 
 CSS = "\n".join(path.read_text() for path in sorted(Path(__file__).parent.rglob("*.css")))
-SCRIPT = (Path(__file__).parent / "page.js").read_text()
+# one after the other, as one script
+SCRIPTS = ("notes.js", "photos.js", "addresses.js", "reload.js")
+SCRIPT = "\n".join(
+    ["() => {", *((Path(__file__).parent / "scripts" / name).read_text() for name in SCRIPTS), "}"]
+)
 TITLE = "# CaptionLens\nA caption, and where each word looked."
-# A tab without a photo takes that of the Caption tab along.
-TAKE_PHOTO_SCRIPT = "(own, captioned) => own ?? captioned"
-# The caption comes along with the photo, once it is whole.
-TAKE_CAPTION_SCRIPT = """(own, captioned, sentence, lens) => own || lens?.state !== "done"
-  ? [own ?? captioned, sentence]
-  : [captioned, lens.words.map((word) => word.text).join(" ")]"""
+PHOTO_CAME_ALONG = "Choose “Caption” to see the photo's caption."
 
 
 def create_theme() -> gr.Theme:
@@ -58,7 +61,7 @@ def build(captioners: Captioners) -> gr.Blocks:
     gradio_internals.install(download_file, FairShares())
     with Page(title="CaptionLens") as page:
         model = _add_header(captioners)
-        _add_tabs(captioners, model)
+        keep_over_reload(page, _add_tabs(captioners, model))
         _load_when_chosen(captioners, model)
         add_endpoints(captioners)
     return page
@@ -77,39 +80,33 @@ def _add_header(captioners: Captioners) -> gr.Dropdown:
         )
 
 
-def _add_tabs(captioners: Captioners, model: gr.Dropdown) -> None:
-    compare_item = compare_tab = None
-    with gr.Tabs():
-        with gr.Tab("Caption"):
+def _add_tabs(captioners: Captioners, model: gr.Dropdown) -> caption.CaptionTab:
+    """All tabs, and what goes from one to the other; returns the first."""
+    with gr.Tabs(overflow_behavior="wrap"):
+        with gr.Tab("Caption") as caption_item:
             caption_tab = caption.build(captioners, model)
         with gr.Tab("Explain my sentence") as explain_item:
             explain_tab = explain.build(captioners, model)
         with gr.Tab("Many photos"):
-            many.build(captioners, model)
+            many_tab = many.build(captioners, model)
+        came_along, prompt = map(make_empty_value, (PHOTO_CAME_ALONG, explain.PROMPT))
+        explain_sharer = Sharer(explain_item, explain_tab.photo, explain_tab.lens, prompt)
+        sharers = [
+            Sharer(caption_item, caption_tab.photo, caption_tab.lens, came_along),
+            explain_sharer,
+        ]
         if captioners.has_choice:
-            with gr.Tab("Compare models") as compare_item:
-                compare_tab = compare.build(captioners, model)
-        with gr.Tab("How cross-attention works") as lesson_item:
-            lesson_tab = lesson.build(captioners, model)
-
-    # A photo is brought along to a tab that has none. In the browser: on its way through
-    # Python a tab's own photo would be encoded again, and count as a new one.
-    explain_item.select(
-        None,
-        [explain_tab.photo, caption_tab.photo, explain_tab.sentence, caption_tab.lens],
-        [explain_tab.photo, explain_tab.sentence],
-        js=TAKE_CAPTION_SCRIPT,
-        api_visibility="private",
-    )
-    for item, tab in ((lesson_item, lesson_tab), (compare_item, compare_tab)):
-        if item is not None:
-            item.select(
-                None,
-                [tab.photo, caption_tab.photo],
-                [tab.photo],
-                js=TAKE_PHOTO_SCRIPT,
-                api_visibility="private",
+            with gr.Tab("Compare models") as item:
+                tab = compare.build(captioners, model)
+            sharers.append(
+                Sharer(item, tab.photo, tab.result, compare.render_status(compare.PROMPT))
             )
+        with gr.Tab("How cross-attention works") as lesson_item:
+            sharers.append(Sharer(lesson_item, lesson.build(captioners, model).photo))
+    share_caption(explain_sharer, explain_tab.sentence, caption_tab.photo, caption_tab.lens)
+    share_photos(sharers, caption_tab.photo)
+    connect_rows(many_tab, caption_tab, captioners)
+    return caption_tab
 
 
 def _load_when_chosen(captioners: Captioners, model: gr.Dropdown) -> None:

@@ -1,6 +1,7 @@
 """Any image as an upright RGB image of a useful size."""
 
 import io
+import re
 import traceback
 import warnings
 
@@ -24,6 +25,7 @@ MAX_PIXELS_SLOW = 4_000_000  # in formats that Pillow decodes in Python
 # and in formats that take several times the memory of their pixels
 MAX_PIXELS_BY_FORMAT = {"JPEG2000": 25_000_000, "WEBP": 50_000_000, "AVIF": 50_000_000}
 MAX_SIDE = 65_535  # pixels
+LEFT_BYTES = re.compile(r" \(\d+ bytes not processed\)")  # Pillow's, of no use to who has the file
 
 # What undoes each value of EXIF's orientation tag.
 TRANSPOSE_BY_ORIENTATION = {
@@ -81,7 +83,7 @@ def load_image(source: ImageSource) -> Image.Image:
     except Exception as error:
         if not (isinstance(error, OSError) or _is_raised_by_pillow(error)):
             raise
-        reason = str(error) or type(error).__name__
+        reason = LEFT_BYTES.sub("", str(error)) or type(error).__name__
         problem = f"broken or incomplete ({reason}); save or download it again"
         raise make_error(source, problem) from error
 

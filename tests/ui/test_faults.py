@@ -92,14 +92,14 @@ MODULES = {
     "many": "ui.tabs.many",
     "endpoints": "ui.endpoints",
 }
-# what each handler gets after the photo; the model's name is null, which stands for the first
+# What each handler gets; the first null is a state, the second stands for the first model.
 CAPTION_OPTIONS = ["", "beams", 2, 1, 1.0, "none", None]
 REQUESTS = [
-    ("caption", "caption_photo", [PHOTO, None, *CAPTION_OPTIONS]),
-    ("caption", "caption_new_photo", [PHOTO, None, *CAPTION_OPTIONS]),
-    ("caption", "continue_caption", [PHOTO, None, *CAPTION_OPTIONS[1:]]),
-    ("explain", "explain_sentence", [PHOTO, "a dog", None]),
-    ("lens", "explain_text", [PHOTO, None, None]),
+    ("caption", "caption_photo", [None, PHOTO, None, *CAPTION_OPTIONS]),
+    ("caption", "caption_new_photo", [None, PHOTO, None, *CAPTION_OPTIONS]),
+    ("caption", "continue_caption", [None, PHOTO, None, *CAPTION_OPTIONS[1:]]),
+    ("explain", "explain_sentence", [None, PHOTO, "a dog", None]),
+    ("lens", "explain_text", [None, PHOTO, None, None]),
     ("lens", "map_heads", [PHOTO, None, None]),
     ("lens", "save_maps", [PHOTO, None, None]),
     ("lesson", "start_if_new", [None, PHOTO, None, ""]),
@@ -168,7 +168,8 @@ def test_a_slip_among_many_photos(page, log, monkeypatch, room, handler):
     address, demo, captioner = page
     monkeypatch.setattr(captioner.network.decoder, "forward", slip)
     event = find_event(demo, MODULES[room], handler)
-    data = [[upload(address)], 1, "" if handler == "caption_files" else None]
+    values = [[upload(address)], 1]
+    data = [*values, ""] if handler == "caption_files" else [None, *values, None]
     check_fault_has_a_number(send(address, event["id"], data), log)
 
 
@@ -209,7 +210,7 @@ def test_a_slip_while_a_photo_is_read(page, log, monkeypatch):
         (
             "caption",
             "caption_photo",
-            [PHOTO, None, "dog " * 40, *CAPTION_OPTIONS[1:]],
+            [None, PHOTO, None, "dog " * 40, *CAPTION_OPTIONS[1:]],
             "the beginning",
         ),
     ],

@@ -61,6 +61,7 @@ function showDone(before) {
   }
   refocus = false;
   find(".announcement").textContent = `Caption: ${text}`;
+  element.dispatchEvent(new CustomEvent("lens:done", { bubbles: true, detail: shown }));
 }
 
 // The photo is sent when it is new; a list of captions and a hint belong to it.

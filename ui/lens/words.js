@@ -24,7 +24,7 @@ function showWord(index) {
   const strip = find(".strip"), frame = frames[index]; // not scrollIntoView, which moves the page too
   strip.scrollLeft = frame.offsetLeft - strip.offsetLeft - (strip.clientWidth - frame.clientWidth) / 2;
   paint(find(".stage canvas"), index);
-  find("h3").textContent = `“${word.text}” ${percent(word.probability)}`;
+  find("h3").replaceChildren(make("bdi", "", `“${word.text}”`), ` ${percent(word.probability)}`);
   find(".fact").textContent = word.fact;
   showRemembered(index);
   showEarlier(index);
@@ -71,7 +71,7 @@ function showWords() {
   const before = [...list.children].map((item) => item.textContent);
   list.replaceChildren(...shown.words.map((word, i) => {
     const item = make("li"), button = make("button", "word");
-    button.append(make("bdi", "", word.text));
+    button.append(make("span", "", word.text)); // not bdi, which the sentence's direction leaves out
     button.type = "button";
     button.classList.toggle("own", own.has(i));
     button.style.setProperty("--p", `${100 * word.probability}%`);

@@ -5,7 +5,7 @@ returns; so ours ask its queue.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -39,18 +39,19 @@ class Visitor:
     """Who sent a request. Make it in the thread that gradio runs the handler in, at its start.
 
     `address` is where it came from. The time limit of `seconds` begins with the first look at
-    `stop_reason`.
+    `stop_reason`. `is_wanted` tells whether the answer is still the newest that was asked for.
     """
 
-    def __init__(self, seconds: float = MAX_SECONDS):
-        self._request = get_queued_request()
+    def __init__(self, seconds: float = MAX_SECONDS, is_wanted: Callable[[], bool] = lambda: True):
+        self._request, self._is_wanted = get_queued_request(), is_wanted
         self.address = self._request.address if self._request else ""
         self._seconds = seconds
         self._deadline: float | None = None
 
     def stop_reason(self) -> gr.Error | None:
         """The RequestCancelled or TimeLimitExceeded that should end the work, or None."""
-        if self._request is not None and self._request.is_abandoned:
+        is_abandoned = self._request is not None and self._request.is_abandoned
+        if is_abandoned or not self._is_wanted():
             return RequestCancelled()
         now = time.monotonic()
         self._deadline = self._deadline or now + self._seconds

@@ -55,8 +55,8 @@ class Page(CheckedBlocks):
 def _check_value(block: Block, value: Any) -> Any:
     if block.stateful or type(block) not in ACCEPTED_VALUES:
         return value
-    if value is None:
-        return block.value
+    if value is None:  # of a photo: that it was taken away
+        return None if isinstance(block, gr.Image) else block.value
     label = _get_label(block)
     types, expected = ACCEPTED_VALUES[type(block)]
     if type(value) not in types:

@@ -25,6 +25,7 @@ from ui.serving.cancellation import (
 from ui.serving.captioners import Captioners
 from ui.serving.executor import CORES
 from ui.serving.gpu import on_gpu
+from ui.serving.runs import Runs
 from ui.serving.service import check_open
 
 log = logging.getLogger("captionlens")
@@ -36,6 +37,8 @@ PAGE_EVENT: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "priv
 # Settings for events that run a model: a few at a time for all visitors, which take turns at the
 # cores, so that a slow one does not hold up the rest.
 MODEL_EVENT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "model"}
+# Settings for those of which only the newest counts; they get the visitor's `Runs`.
+NEWEST_EVENT: dict[str, Any] = {**MODEL_EVENT, "trigger_mode": "multiple"}
 MANY_EVENT: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "many"}  # of many photos
 MANY_SECONDS = 1800.0  # for all of a visitor's photos
 
@@ -49,6 +52,9 @@ def request_handler(
     number, which stands in the log beside where it happened.
 
     seconds: the time limit, see `Visitor`.
+    A handler that gets the visitor's `Runs` begins a run. Once a newer one has begun, its work ends
+    and its answer is kept back.
+
     on_cores: run the function on `CORES`, a generator step by step; otherwise in gradio's thread,
         for a function that only waits for something on `CORES`.
     """
@@ -67,29 +73,52 @@ def request_handler(
 
         @functools.wraps(handler)
         def answer(*args, **kwargs):
-            with _log_request(name, captioners, (*args, *kwargs.values())):
-                check_open()
-                with work_for(Visitor(seconds)):
-                    if on_cores:
-                        return CORES.run(run_if_wanted, *args, **kwargs)
-                    return run(*args, **kwargs)
+            visitor = Visitor(seconds, is_newest := _begin_run(args))
+            try:
+                with _log_request(name, captioners, (*args, *kwargs.values())):
+                    check_open()
+                    with work_for(visitor):
+                        if on_cores:
+                            result = CORES.run(run_if_wanted, *args, **kwargs)
+                        else:
+                            result = run(*args, **kwargs)
+                    if not is_newest():
+                        raise RequestCancelled()
+                    return result
+            except RequestCancelled:
+                if is_newest():
+                    raise
+                return gr.skip()
 
         @functools.wraps(handler)
         def answer_in_steps(*args, **kwargs):
-            with _log_request(name, captioners, (*args, *kwargs.values())):
-                check_open()
-                visitor = Visitor(seconds)
-                with closing(run(*args, **kwargs)) as steps:
-                    while True:
-                        with work_for(visitor):  # set anew: each step may be in another thread
-                            step = CORES.run(run_step_if_wanted, steps)
-                        if step is _END:
-                            return
-                        yield step
+            visitor = Visitor(seconds, is_newest := _begin_run(args))
+            try:
+                with _log_request(name, captioners, (*args, *kwargs.values())):
+                    check_open()
+                    with closing(run(*args, **kwargs)) as steps:
+                        while True:
+                            with work_for(visitor):  # set anew: each step may be in another thread
+                                step = CORES.run(run_step_if_wanted, steps)
+                            if step is _END:
+                                return
+                            if not is_newest():
+                                raise RequestCancelled()
+                            yield step
+            except RequestCancelled:
+                if is_newest():
+                    raise
+                yield gr.skip()  # else the page would be told the last step once more
 
         return answer_in_steps if inspect.isgeneratorfunction(handler) else answer
 
     return decorate
+
+
+def _begin_run(values: tuple[Any, ...]) -> Callable[[], bool]:
+    """Begin a run where the values tell of runs; returns whether it is still the newest."""
+    runs = next((value for value in values if isinstance(value, Runs)), None)
+    return runs.begin() if runs else lambda: True
 
 
 @contextmanager

@@ -29,9 +29,10 @@ from ui.lens.values import (
 )
 from ui.serving.captioners import Captioners
 from ui.serving.request_checks import read_event
-from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.serving.requests import NEWEST_EVENT, PAGE_EVENT, request_handler
+from ui.serving.runs import Runs
 from ui.tabs.inputs import create_beams_slider
-from ui.tabs.lens_requests import connect_lens, explain_for_lens
+from ui.tabs.lens_requests import connect_lens, empty_lens, explain_for_lens
 from ui.tabs.memory import (
     NONE,
     MemoryChoice,
@@ -40,7 +41,6 @@ from ui.tabs.memory import (
     create_memory_choice,
 )
 from ui.uploads.photos import (
-    CLEAR_SCRIPT,
     EXAMPLES_FOLDER,
     create_examples,
     create_photo_input,
@@ -65,8 +65,25 @@ UNFAMILIAR_HINT = (
 UPDATE_SECONDS = 0.1  # between two looks at a caption that grows; the way to the page takes longer
 BEAMS, SAMPLING = "beams", "sampling"
 SEARCHES = [("likeliest (beams)", BEAMS), ("by chance (sampling)", SAMPLING)]
-# before a caption is written: to where it appears
-SCROLL_SCRIPT = "(...inputs) => { scrollTo({ top: 0 }); return inputs }"
+PHOTO_ID = "caption-photo"
+# Before a caption is written: to where it appears. Which photo it is of is noted in the box.
+BEGIN_SCRIPT = f"""(runs, photo, ...others) => {{
+  const box = document.getElementById("{PHOTO_ID}");
+  // its removal comes as input too, with the photo that was there
+  if (performance.now() - box.dataset.cleared < 100) photo = null;
+  box.dataset.sent = photo?.url ?? "";
+  scrollTo({{ top: 0 }});
+  return [runs, photo, ...others];
+}}"""
+CLEAR_SCRIPT = f"""(runs) => {{
+  document.getElementById("{PHOTO_ID}").dataset.cleared = performance.now();
+  return runs;
+}}"""
+# A photo that cannot be opened is not shown; the visitor may have chosen another one meanwhile.
+FORGET_SCRIPT = f"""(photo) => {{
+  const {{ sent }} = document.getElementById("{PHOTO_ID}").dataset;
+  return photo?.url === sent ? null : {{ __type__: "update" }};
+}}"""
 
 
 def write_caption(
@@ -119,6 +136,7 @@ def write_caption(
 class CaptionTab(NamedTuple):
     """The tab's components, and the event of its examples."""
 
+    runs: gr.State
     photo: gr.Image
     button: gr.Button
     example: Dependency
@@ -152,7 +170,8 @@ def _lay_out(captioners: Captioners) -> CaptionTab:
     is_shipped = captioners.names[0] == SHIPPED_NAME
     with gr.Row(elem_classes="photo-and-lens"):
         with gr.Column(scale=1, min_width=240):
-            photo = create_photo_input(value=OPENING_PHOTO if is_shipped else None)
+            opening = OPENING_PHOTO if is_shipped else None
+            photo = create_photo_input(value=opening, elem_id=PHOTO_ID)
             button = gr.Button("Caption", variant="primary")
             example = create_examples(photo)
             with gr.Accordion("Options", open=False):
@@ -177,6 +196,7 @@ def _lay_out(captioners: Captioners) -> CaptionTab:
             value = read_opening_value() if is_shipped else make_empty_value(PROMPT)
             lens = create_lens(value, "caption-lens")
     return CaptionTab(
+        gr.State(Runs()),
         photo,
         button,
         example,
@@ -234,16 +254,17 @@ def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdow
     """Write a caption for the button, a new photo, an example, and a lens that goes on."""
 
     @request_handler(captioners)
-    def caption_photo(picture, *values):
+    def caption_photo(runs, picture, *values):
         yield from write_or_warn(captioners, picture, *values)
 
     @request_handler(captioners)
-    def caption_new_photo(picture, *values):
+    def caption_new_photo(runs, picture, *values):
         if picture is not None:  # that a photo was taken away comes here too
             yield from write_or_warn(captioners, picture, *values)
 
     @request_handler(captioners)
     def continue_caption(
+        runs,
         picture,
         model_name,
         search,
@@ -258,37 +279,22 @@ def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdow
         options = search, num_beams, num_captions, temperature, memory_name, own_memory
         yield from write_or_warn(captioners, picture, model_name, prefix, *options)
 
-    photo, lens = tab.photo, tab.lens
+    runs, photo, lens = tab.runs, tab.photo, tab.lens
     options = [tab.search, tab.num_beams, tab.num_captions, tab.temperature, *tab.memory.inputs]
-    inputs = [photo, model, tab.prefix, *options]
-    # A photo that comes while a caption is being written has its turn afterwards.
-    settings = PAGE_EVENT | MODEL_EVENT | {"trigger_mode": "always_last", "js": SCROLL_SCRIPT}
-    explaining = connect_lens(lens, photo, model, captioners, tab.memory.own, continues=True)
+    inputs = [runs, photo, model, tab.prefix, *options]
+    connect_lens(lens, runs, photo, model, captioners, tab.memory.own, continues=True)
     continuing = lens.go_on(
-        continue_caption,
-        [photo, model, *options],
-        [lens],
-        cancels=[explaining],
-        **PAGE_EVENT,
-        **MODEL_EVENT,
+        continue_caption, [runs, photo, model, *options], [lens], **PAGE_EVENT, **NEWEST_EVENT
     )
-    running = [explaining, continuing]
-    clicked = tab.button.click(caption_photo, inputs, [lens], cancels=running, **settings)
-    # what is still being written of the photo before is of no use any more
-    running = [*running, clicked]
-    changed = photo.input(caption_new_photo, inputs, [lens], cancels=running, **settings)
-    picked = tab.example.then(caption_photo, inputs, [lens], cancels=running, **settings)
+    settings = PAGE_EVENT | NEWEST_EVENT | {"js": BEGIN_SCRIPT}
+    clicked = tab.button.click(caption_photo, inputs, [lens], **settings)
+    changed = photo.input(caption_new_photo, inputs, [lens], **settings)
+    picked = tab.example.then(caption_photo, inputs, [lens], **settings)
     for event in (clicked, changed, picked, continuing):
         event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
     for event in (clicked, changed, picked):
-        event.failure(None, None, [photo], js=CLEAR_SCRIPT, api_visibility="private")
-    photo.clear(
-        lambda: make_empty_value(PROMPT),
-        None,
-        [lens],
-        cancels=[*running, changed, picked],
-        api_visibility="private",
-    )
+        event.failure(None, [photo], [photo], js=FORGET_SCRIPT, api_visibility="private")
+    photo.clear(empty_lens(PROMPT), [runs], [lens], js=CLEAR_SCRIPT, api_visibility="private")
 
 
 def _connect_options(tab: CaptionTab, model: gr.Dropdown) -> None:

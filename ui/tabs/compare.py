@@ -12,7 +12,8 @@ from model.output.comparison import ComparedCaption, choose_words, explain_for_c
 from model.output.overlays import draw_overlay
 from ui.errors import user_error
 from ui.serving.captioners import Captioners
-from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.serving.requests import NEWEST_EVENT, PAGE_EVENT, request_handler
+from ui.serving.runs import Runs
 from ui.templates import render
 from ui.uploads.photos import create_examples, create_photo_input, require_photo, to_data_url
 
@@ -23,6 +24,7 @@ MAP_SIDE = 320  # pixels of a map's longer side
 class CompareTab(NamedTuple):
     """The tab's components."""
 
+    runs: gr.State
     photo: gr.Image
     other_model: gr.Dropdown
     button: gr.Button
@@ -51,43 +53,43 @@ def _lay_out(captioners: Captioners) -> CompareTab:
             button = gr.Button("Compare", variant="primary")
         with gr.Column(scale=3, min_width=320):
             result = gr.HTML(
-                _render_status(PROMPT),
+                render_status(PROMPT),
                 js_on_load="element.setAttribute('aria-live', 'polite')",
                 apply_default_css=False,
             )
-    return CompareTab(photo, other_model, button, result)
+    return CompareTab(gr.State(Runs()), photo, other_model, button, result)
 
 
 def _connect(tab: CompareTab, captioners: Captioners, model: gr.Dropdown) -> None:
-    photo, other_model, button, result = tab
+    runs, photo, other_model, button, result = tab
 
     @request_handler(captioners)
-    def compare_captioners(picture: Image.Image | None, first: str | None, second: str | None):
+    def compare_captioners(
+        runs: Runs, picture: Image.Image | None, first: str | None, second: str | None
+    ):
         require_photo(picture)
         if not second or second == first:
             raise user_error("Choose another model than the one above, to compare them.")
         names = (first, second)
         # both at first, so that a name that cannot be had costs no caption
         for name in names:
-            yield _render_status(f"Loading {name} …")
+            yield render_status(f"Loading {name} …")
             captioners.get(name)
         compared = []
         for name in names:
-            yield _render_status(f"{name} looks at the photo …")
+            yield render_status(f"{name} looks at the photo …")
             compared.append(explain_for_comparison(captioners.get(name), picture))
         yield render_comparison(picture, compared)
 
-    inputs = [photo, model, other_model]
-    comparing = button.click(compare_captioners, inputs, [result], **PAGE_EVENT, **MODEL_EVENT)
-    comparing.failure(lambda: _render_status(PROMPT), None, [result], api_visibility="private")
+    def forget_result(runs: Runs) -> Markup:
+        runs.begin()
+        return render_status(PROMPT)
+
+    inputs = [runs, photo, model, other_model]
+    comparing = button.click(compare_captioners, inputs, [result], **PAGE_EVENT, **NEWEST_EVENT)
+    comparing.failure(lambda: render_status(PROMPT), None, [result], api_visibility="private")
     for listen in (photo.input, photo.clear):  # what is shown is of the photo before
-        listen(
-            lambda: _render_status(PROMPT),
-            None,
-            [result],
-            cancels=[comparing],
-            api_visibility="private",
-        )
+        listen(forget_result, [runs], [result], api_visibility="private")
 
 
 def render_comparison(photo: Image.Image, compared: Sequence[ComparedCaption]) -> Markup:
@@ -109,5 +111,6 @@ def render_comparison(photo: Image.Image, compared: Sequence[ComparedCaption]) -
     )
 
 
-def _render_status(text: str) -> Markup:
+def render_status(text: str) -> Markup:
+    """What stands in the result's place."""
     return Markup('<p class="compare-status">{}</p>').format(text)

@@ -9,8 +9,9 @@ from model.explain.replay import tokenize_sentence
 from ui.lens import create_lens, make_failure_script
 from ui.lens.values import make_empty_value, make_writing_value
 from ui.serving.captioners import Captioners
-from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
-from ui.tabs.lens_requests import connect_lens, explain_for_lens
+from ui.serving.requests import NEWEST_EVENT, PAGE_EVENT, request_handler
+from ui.serving.runs import Runs
+from ui.tabs.lens_requests import connect_lens, empty_lens, explain_for_lens
 from ui.uploads.photos import create_photo_input, require_photo
 
 PROMPT = (
@@ -22,6 +23,7 @@ PROMPT = (
 class ExplainTab(NamedTuple):
     """The tab's components."""
 
+    runs: gr.State
     photo: gr.Image
     sentence: gr.Textbox
     button: gr.Button
@@ -48,14 +50,14 @@ def _lay_out() -> ExplainTab:
             button = gr.Button("Explain", variant="primary")
         with gr.Column(scale=4, min_width=320):
             lens = create_lens(make_empty_value(PROMPT), "explain-lens")
-    return ExplainTab(photo, sentence, button, lens)
+    return ExplainTab(gr.State(Runs()), photo, sentence, button, lens)
 
 
 def _connect(tab: ExplainTab, captioners: Captioners, model: gr.Dropdown) -> None:
-    photo, sentence, button, lens = tab
+    runs, photo, sentence, button, lens = tab
 
     @request_handler(captioners)
-    def explain_sentence(picture: Image.Image | None, text: str, name: str | None):
+    def explain_sentence(runs: Runs, picture: Image.Image | None, text: str, name: str | None):
         captioner = captioners.get(name)
         require_photo(picture)
         # a sentence that cannot be explained leaves what is shown
@@ -64,18 +66,10 @@ def _connect(tab: ExplainTab, captioners: Captioners, model: gr.Dropdown) -> Non
         yield explain_for_lens(captioner, picture, text)
 
     no_memory = gr.State(None)
-    running = [connect_lens(lens, photo, model, captioners, no_memory, continues=False)]
+    connect_lens(lens, runs, photo, model, captioners, no_memory, continues=False)
+    inputs = [runs, photo, sentence, model]
     for listen in (button.click, sentence.submit):
-        event = listen(
-            explain_sentence, [photo, sentence, model], [lens], **PAGE_EVENT, **MODEL_EVENT
-        )
+        event = listen(explain_sentence, inputs, [lens], **PAGE_EVENT, **NEWEST_EVENT)
         event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
-        running.append(event)
     for listen in (photo.input, photo.clear):  # the maps are of the photo before
-        listen(
-            lambda: make_empty_value(PROMPT),
-            None,
-            [lens],
-            cancels=running,
-            api_visibility="private",
-        )
+        listen(empty_lens(PROMPT), [runs], [lens], api_visibility="private")

@@ -4,11 +4,11 @@ data."""
 import base64
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.events import Dependency
 from PIL import Image
 
 from model import Caption, Captioner
@@ -21,15 +21,18 @@ from model.output.overlays import DEFAULT_STYLE, get_style
 from model.output.records import make_explanation_record
 from ui.lens import make_answer_script, make_failure_script
 from ui.lens.values import (
+    EmptyValue,
     ExplainedValue,
     HeadMapsValue,
+    make_empty_value,
     make_explained_value,
     make_head_maps_value,
 )
 from ui.serving.cancellation import check_still_waiting
 from ui.serving.captioners import Captioners
 from ui.serving.request_checks import read_event
-from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.serving.requests import MODEL_EVENT, NEWEST_EVENT, PAGE_EVENT, request_handler
+from ui.serving.runs import Runs
 from ui.tabs.memory import NONE, choose_memory
 from ui.uploads.photos import require_photo
 
@@ -159,16 +162,27 @@ def read_drawing(values: dict[str, Any]) -> dict[str, Any]:
     return {"scale": scale, "colours": colours, "strength": strength}
 
 
+def empty_lens(prompt: str) -> Callable[[Runs], EmptyValue]:
+    """A handler for when there is nothing to show any more: what still runs ends."""
+
+    def end_runs(runs: Runs) -> EmptyValue:
+        runs.begin()
+        return make_empty_value(prompt)
+
+    return end_runs
+
+
 def connect_lens(
     lens: gr.HTML,
+    runs: gr.State,
     photo: gr.Image,
     model: gr.Dropdown,
     captioners: Captioners,
     own_memory: gr.State,
     *,
     continues: bool,
-) -> Dependency:
-    """Answer what a lens asks about its photo; returns the event that may replace its maps.
+) -> None:
+    """Answer what a lens asks about its photo.
 
     own_memory: holds the visitor's, if there is one.
     """
@@ -179,7 +193,11 @@ def connect_lens(
 
     @request_handler(captioners)
     def explain_text(
-        picture: Image.Image | None, name: str | None, own: Memory | None, event: gr.EventData
+        runs: Runs,
+        picture: Image.Image | None,
+        name: str | None,
+        own: Memory | None,
+        event: gr.EventData,
     ):
         values = read_event(event)
         captioner = captioners.get(values.get("model") or name)
@@ -214,15 +232,17 @@ def connect_lens(
         text, (memory, _) = str(values.get("text") or ""), read_memory(values, own)
         return make_download(captioner, require_photo(picture), text, values, memory)
 
+    def end_runs(runs: Runs) -> None:
+        runs.begin()
+
     heads, file = gr.JSON(visible=False), gr.JSON(visible=False)
     inputs = [photo, model, own_memory]
-    explaining = lens.explain(explain_text, inputs, [lens], **PAGE_EVENT, **MODEL_EVENT)
+    explaining = lens.explain(explain_text, [runs, *inputs], [lens], **PAGE_EVENT, **NEWEST_EVENT)
     mapping = lens.heads(map_heads, inputs, [heads], **PAGE_EVENT, **MODEL_EVENT)
     saving = lens.save(save_maps, inputs, [file], **PAGE_EVENT, **MODEL_EVENT)
     for event, answer, name in ((mapping, heads, "heads"), (saving, file, "file")):
         script = make_answer_script(lens, name)
         event.success(None, [answer], None, js=script, api_visibility="private")
-    lens.give_up(None, None, None, cancels=[explaining], api_visibility="private")
+    lens.give_up(end_runs, [runs], None, **PAGE_EVENT)
     for event in (explaining, mapping, saving):
         event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
-    return explaining

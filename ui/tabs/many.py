@@ -1,5 +1,6 @@
 """The tab "Many photos": files or zips in, a table that fills as it goes, CSV and JSON lines."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from ui.errors import user_error
 from ui.gradio_internals import save_to_cache
 from ui.serving.captioners import Captioners
 from ui.serving.requests import MANY_EVENT, MANY_SECONDS, PAGE_EVENT, request_handler
+from ui.serving.runs import Runs
 from ui.tabs.inputs import create_beams_slider
 from ui.tabs.many_captions import Job, caption_uploads, render_row, render_status
 from ui.tabs.many_files import make_csv, make_jsonl
@@ -33,9 +35,17 @@ Each gets a row here: the photo, its caption, and how likely the model finds it.
 ${limits}</p>`}"""
 
 
+# The row's link leads to the tab "Caption"; its number goes to Python.
+OPEN_ROW_SCRIPT = """element.addEventListener("click", ({ target }) => {
+  const link = target.closest("[data-row]");
+  if (link) trigger("open_row", { row: Number(link.dataset.row) });
+});"""
+
+
 class ManyTab(NamedTuple):
     """The tab's components."""
 
+    runs: gr.State
     job: gr.State
     files: gr.File
     num_beams: gr.Slider
@@ -67,8 +77,16 @@ def _lay_out(captioners: Captioners) -> ManyTab:
             csv = gr.DownloadButton("Download CSV", visible=False, size="md")
             jsonl = gr.DownloadButton("Download JSONL", visible=False, size="md")
         with gr.Column(scale=3, min_width=320):
-            table = gr.HTML([], html_template=TABLE_TEMPLATE, limits=LIMITS, **unstyled)
-    return ManyTab(gr.State(None), files, num_beams, start, stop, progress, csv, jsonl, table)
+            table = gr.HTML(
+                [],
+                html_template=TABLE_TEMPLATE,
+                js_on_load=OPEN_ROW_SCRIPT,
+                limits=LIMITS,
+                **unstyled,
+            )
+    return ManyTab(
+        gr.State(Runs()), gr.State(None), files, num_beams, start, stop, progress, csv, jsonl, table
+    )
 
 
 def _update_buttons(is_running: bool) -> list[dict[str, Any]]:
@@ -78,26 +96,50 @@ def _update_buttons(is_running: bool) -> list[dict[str, Any]]:
 
 def _connect(tab: ManyTab, captioners: Captioners, model: gr.Dropdown) -> None:
     @request_handler(captioners, seconds=MANY_SECONDS)
-    def write_captions(uploads: list[Upload], num_beams: float, name: str | None):
-        """Write the captions, a batch at a time."""
-        captioner = captioners.get(name)
-        job, rows = Job(count_photos(uploads), count_skipped(uploads)), []
-        yield [job, job.render_progress(), rows, *_update_buttons(is_running=True)]
-        for batch in caption_uploads(captioner, uploads, int(num_beams)):
-            job = replace(job, records=job.records + [record for record, _ in batch])
-            rows = rows + [render_row(*result) for result in batch]
-            yield [job, job.render_progress(), rows, *_update_buttons(is_running=True)]
+    def write_captions(
+        runs: Runs, uploads: list[Upload], num_beams: float, name: str | None
+    ) -> Iterator[list[Any]]:
+        """Write the captions, a batch at a time; however it ends, what there is is offered."""
+        job, rows = None, []
+        try:
+            captioner = captioners.get(name)
+            job = Job(count_photos(uploads), count_skipped(uploads))
+            yield _show_rows(job, rows)
+            for batch in caption_uploads(captioner, uploads, int(num_beams)):
+                job = replace(job, records=job.records + [record for record, _ in batch])
+                rows = rows + [
+                    render_row(*result, row=row) for row, result in enumerate(batch, len(rows))
+                ]
+                yield _show_rows(job, rows)
+        except Exception:
+            yield _show_end(job)
+            raise
+        yield _show_end(job)
 
-    results = [tab.job, tab.progress, tab.table, tab.start, tab.stop]
-    downloads = [tab.csv, tab.jsonl]
-    ends = [tab.progress, tab.start, tab.stop, *downloads]
-    waiting = tab.start.click(_show_waiting, [tab.files], [*results, *downloads], **PAGE_EVENT)
-    running = waiting.success(
-        write_captions, [tab.files, tab.num_beams, model], results, **PAGE_EVENT, **MANY_EVENT
+    def stop_writing(runs: Runs, job: Job | None) -> list[Any]:
+        runs.begin()
+        return _show_end(job)
+
+    def forget_results(runs: Runs, uploads: list[Upload]) -> Any:
+        if uploads:
+            return gr.skip()
+        runs.begin()
+        hidden = gr.update(visible=False)
+        return [None, render_status(""), [], *_update_buttons(is_running=False), hidden, hidden]
+
+    outputs = [tab.job, tab.progress, tab.table, tab.start, tab.stop, tab.csv, tab.jsonl]
+    waiting = tab.start.click(_show_waiting, [tab.files], outputs, **PAGE_EVENT)
+    waiting.success(
+        write_captions,
+        [tab.runs, tab.files, tab.num_beams, model],
+        outputs,
+        trigger_mode="multiple",  # the one before, stopped, may still be within a step
+        **PAGE_EVENT,
+        **MANY_EVENT,
     )
-    for ended in (running.success, running.failure):
-        ended(_offer_downloads, [tab.job], ends, **PAGE_EVENT)
-    tab.stop.click(_offer_downloads, [tab.job], ends, cancels=[running], **PAGE_EVENT)
+    # nothing is left of files that were taken away
+    tab.files.change(forget_results, [tab.runs, tab.files], outputs, **PAGE_EVENT)
+    tab.stop.click(stop_writing, [tab.runs, tab.job], outputs, **PAGE_EVENT)
 
 
 def _show_waiting(uploads: list[Upload]) -> list[Any]:
@@ -109,11 +151,18 @@ def _show_waiting(uploads: list[Upload]) -> list[Any]:
     return [None, status, [], *_update_buttons(is_running=True), hidden, hidden]
 
 
-def _offer_downloads(job: Job | None) -> list[Any]:
-    """What there is, be it all or not."""
+def _show_rows(job: Job, rows: list[Any]) -> list[Any]:
+    """How far it is, while it goes on."""
+    buttons = _update_buttons(is_running=True)
+    return [job, job.render_progress(), rows, *buttons, gr.skip(), gr.skip()]
+
+
+def _show_end(job: Job | None) -> list[Any]:
+    """What there is, be it all or not, and its files."""
     buttons = _update_buttons(is_running=False)
     if job is None or not job.records:
-        return [render_status("Stopped."), *buttons, gr.skip(), gr.skip()]
+        status = render_status("Stopped.")
+        return [gr.skip(), status, gr.skip(), *buttons, gr.skip(), gr.skip()]
     downloads = [
         # in gradio's folder under the name of their content, and removed by its schedule
         gr.update(value=save_to_cache(content, name), visible=True)
@@ -122,4 +171,5 @@ def _offer_downloads(job: Job | None) -> list[Any]:
             (make_jsonl(job.records), "captions.jsonl"),
         )
     ]
-    return [job.render_progress(has_ended=True), *buttons, *downloads]
+    status = job.render_progress(has_ended=True)
+    return [gr.skip(), status, gr.skip(), *buttons, *downloads]

@@ -88,14 +88,15 @@ def caption_uploads(
         ]
 
 
-def render_row(record: dict[str, Any], thumbnail: Image.Image | None) -> Markup:
-    """A record as a row of the table."""
+def render_row(record: dict[str, Any], thumbnail: Image.Image | None, row: int = 0) -> Markup:
+    """A record as a row of the table, the first of which is 0."""
     likelihood = ""
     if words := record.get("words"):
         likelihood = describe_likelihood(record["log_probability"], len(words))
     return render(
         "tabs/many.html",
         record=record,
+        row=row,
         problem=record.get("error", "").removeprefix(f"{record['image']}: "),
         no_caption=NOTHING_TO_SAY,
         likelihood=likelihood,

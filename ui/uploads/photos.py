@@ -42,7 +42,9 @@ CLEAR_SCRIPT = "() => null"
 DISPLAY_SIDE = 768  # pixels of the longer side of a photo on the page
 
 
-def create_photo_input(label: str = "Photo", value: Path | None = None) -> gr.Image:
+def create_photo_input(
+    label: str = "Photo", value: Path | None = None, elem_id: str | None = None
+) -> gr.Image:
     """Upload, paste or camera. A photo that cannot be opened is one clear line.
 
     The camera is not mirrored: gradio would keep the mirror image that it shows.
@@ -53,6 +55,7 @@ def create_photo_input(label: str = "Photo", value: Path | None = None) -> gr.Im
         sources=["upload", "clipboard", "webcam"],
         webcam_options=gr.WebcamOptions(mirror=False, constraints={"video": CAMERA}),
         height=240,
+        elem_id=elem_id,
     )
     # gr.Image's own answers a broken photo with "Error" and a trace in the log
     set_preprocess(photo, read_upload)
@@ -86,7 +89,8 @@ def create_examples(photo: gr.Image) -> Dependency:
     names for those who cannot see them.
     """
     buttons = "".join(
-        f'<button type="button" aria-label="{html.escape(_describe_example(path))}">'
+        f'<button type="button" data-name="{path.stem}"'
+        f' aria-label="{html.escape(_describe_example(path))}">'
         f'<img alt="" src="{to_data_url(ImageOps.fit(load_image(path), (96, 96)))}"></button>'
         for path in EXAMPLES
     )

@@ -1,6 +1,7 @@
 """The lens in a browser: what pointing, choosing, playing and saving do with a finished caption."""
 
 import json
+import time
 
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.browser
 LENS = "#caption-lens .lens"
 WORDS = "#caption-lens .word"
 DONE = f"{LENS}[data-state=done]:not(.busy)"
+EXAMPLES = ROOT / "assets" / "examples"
 OPENING = json.loads((ROOT / "assets/examples/opening.json").read_text(encoding="utf-8"))
 SENTENCE = [word["text"] for word in OPENING["words"]]
 
@@ -54,10 +56,115 @@ def test_it_opens_on_a_finished_result_with_a_large_map(page):
     assert box["height"] >= 0.45 * 800 and box["y"] + box["height"] <= 800
     assert page.locator(f"{LENS} .look").get_attribute("open") is None
     assert not page.locator(f"{LENS} [name=play]").is_visible()
+    page.evaluate("document.addEventListener('lens:done', () => { window.isCaptioned = true; })")
     page.get_by_role("button", name="Caption", exact=True).click()  # its photo is there too
-    page.wait_for_selector(f"{LENS}[data-state=writing]")
+    page.wait_for_function("window.isCaptioned")
     page.wait_for_selector(DONE)
     assert read_words(page) == SENTENCE, "run `python -m tools.make_opening`"
+
+
+def test_without_the_photo_that_it_opened_with_the_button_asks_for_one(page):
+    page.get_by_label("Remove Image").first.click()
+    page.wait_for_selector(f"{LENS}[data-state=empty]")
+    page.get_by_role("button", name="Caption", exact=True).click()
+    assert "Choose a photo first" in page.wait_for_selector(".toast-body").inner_text()
+    assert page.get_attribute(LENS, "data-state") == "empty"
+
+
+def test_a_photo_that_comes_after_one_was_taken_away_stays(page):
+    """However late the answer comes on the one before."""
+    page.route("**/gradio_api/cancel", lambda route: (time.sleep(1), route.continue_()))
+    remove, box = page.get_by_label("Remove Image").first, page.locator("input[type=file]").first
+    remove.click()
+    page.wait_for_selector(f"{LENS}[data-state=empty]")
+    box.set_input_files(EXAMPLES / "cat.jpg")
+    page.wait_for_selector(f"{LENS}[data-state=writing]")
+    remove.click()
+    page.wait_for_selector("#caption-photo img", state="detached")
+    box.set_input_files(EXAMPLES / "scissors.jpg")
+    page.wait_for_selector(f"{LENS} .announcement:has-text('scissors')", state="attached")
+    page.wait_for_timeout(1500)  # what comes late has come
+    assert page.get_attribute("#caption-photo img", "src").endswith("scissors.jpg")
+    assert page.locator(f"{LENS} .stage img").evaluate("one => one.naturalWidth") > 0
+    assert "scissors" in read_words(page)
+
+
+def test_maps_that_take_long_can_be_cancelled(page):
+    page.get_by_text("Map settings").first.click()
+    page.select_option(f"{LENS} [name=method]", "occlusion")
+    page.wait_for_selector(f"{LENS} .working:has-text('Hiding one part')")
+    page.wait_for_selector(f"{LENS} .working:has-text('1 s')")
+    page.click(f"{LENS} [name=cancel]")
+    page.wait_for_selector(DONE)
+    assert page.input_value(f"{LENS} [name=method]") == OPENING["settings"]["method"]
+    assert read_words(page) == SENTENCE and not page.query_selector(".toast-body")
+    page.select_option(f"{LENS} [name=method]", "attention")  # and the next ones come
+    page.wait_for_selector(f"{LENS}.busy")
+    page.wait_for_selector(DONE)
+    assert page.input_value(f"{LENS} [name=method]") == "attention"
+
+
+def test_the_tick_of_one_scale_can_be_seen(page):
+    """In light mode too, where gradio's own style took it away."""
+    page.get_by_text("Map settings").first.click()
+    tick = page.locator(f"{LENS} [name=shared]")
+    before = tick.screenshot()
+    tick.check()
+    page.mouse.move(2, 2)
+    assert tick.evaluate("box => getComputedStyle(box).appearance") == "auto"
+    assert tick.screenshot() != before
+
+
+def test_the_icons_over_a_photo_do_not_discard_it(page):
+    assert page.locator("#caption-photo img").is_visible()
+    assert not page.locator("#caption-photo [aria-label='Upload file']").is_visible()
+
+
+def test_on_a_phone_a_runner_up_leaves_the_caption_in_sight(browser, address):
+    page = browser.new_page(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    page.goto(address)
+    page.wait_for_selector(DONE)
+    page.locator(WORDS).nth(2).click()
+    runner_up = page.locator("#caption-lens .alternatives button").last
+    runner_up.scroll_into_view_if_needed()
+    page.evaluate("scrollTo({ top: 600 })")
+    runner_up.click()
+    page.wait_for_selector(f"{WORDS}.own")
+    page.wait_for_selector(DONE)
+    box = page.locator(f"{LENS} .words").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= 844
+    page.close()
+
+
+def test_a_sentence_from_right_to_left_is_shown_so(page):
+    page.get_by_role("tab", name="Explain my sentence").click()
+    page.wait_for_selector("[role=tabpanel]:visible .image-frame img")
+    page.get_by_label("Your sentence").fill("כלב רץ על הדשא")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.wait_for_selector("#explain-lens .lens[data-state=done]")
+    words = page.locator("#explain-lens .word")
+    boxes = [word.bounding_box() for word in words.all()]
+    assert len(boxes) == 4
+    assert all(left["x"] < right["x"] for right, left in zip(boxes, boxes[1:], strict=False))
+    words.nth(1).click()
+    heading = page.inner_html("#explain-lens h3")
+    assert "<bdi>“רץ”</bdi>" in heading, "the percentage stays behind the word"
+
+
+def test_a_figure_that_is_drawn_says_so(page):
+    with page.expect_download():
+        page.click(f"{LENS} [name=png]")
+        page.wait_for_selector(f"{LENS} [name=png]:disabled:has-text('Saving')")
+    page.wait_for_selector(f"{LENS} [name=png]:enabled:has-text('Save figure')")
+
+
+def test_a_browser_without_webp_says_so(page):
+    page.evaluate("""() => {
+      const write = HTMLCanvasElement.prototype.toBlob;
+      HTMLCanvasElement.prototype.toBlob = function (done) { write.call(this, done, "image/png"); };
+    }""")
+    page.click(f"{LENS} [name=animation]")
+    page.wait_for_selector(f"{LENS} .unsaved:has-text('writes no animations')")
 
 
 def test_it_plays_once_where_motion_is_wanted(browser, address):

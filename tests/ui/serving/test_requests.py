@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from ui.errors import user_error
+from ui.serving.cancellation import check_still_waiting
 from ui.serving.requests import request_handler
+from ui.serving.runs import Runs
 
 CAPTIONERS = types.SimpleNamespace(names=["shipped", "other"])
 PHOTO = Image.new("RGB", (30, 20))
@@ -31,6 +33,23 @@ def reply_in_steps(photo, text, name):
         yield reply.__wrapped__(photo, letter if len(text) > 1 else text, name)
 
 
+@request_handler(CAPTIONERS)
+def reply_unless_asked_again(runs, text):
+    for letter in text:
+        if letter == "!":
+            runs.begin()  # as another request does
+            check_still_waiting()
+            raise AssertionError("nobody waits for this any more")
+        yield letter
+
+
+@request_handler(CAPTIONERS)
+def reply_once(runs, is_asked_again):
+    if is_asked_again:
+        runs.begin()
+    return "an answer"
+
+
 @pytest.fixture
 def log(caplog):
     caplog.set_level(logging.INFO, "captionlens")
@@ -44,6 +63,30 @@ def test_a_line_for_each_request(log):
     assert re.fullmatch(r".*test_requests.reply: other; 30 × 20; \d+\.\d\d s; done", first)
     assert re.fullmatch(r".*reply_in_steps: shipped; no photo; \d+\.\d\d s; done", second)
     assert "secret" not in log.text
+
+
+def test_a_newer_run_ends_the_one_before_without_a_word(log):
+    runs = Runs()
+    assert list(reply_unless_asked_again(runs, "abc")) == ["a", "b", "c"]
+    assert list(reply_unless_asked_again(runs, "ab!c")) == ["a", "b", gr.skip()]
+    assert log.messages[-1].endswith("; cancelled")
+    steps = reply_unless_asked_again(runs, "abc")
+    assert next(steps) == "a"
+    assert list(reply_unless_asked_again(runs, "d")) == ["d"]
+    assert list(steps) == [gr.skip()], "the work ends between two steps"
+    assert reply_once(runs, False) == "an answer"
+    assert reply_once(runs, True) == gr.skip(), "kept back"
+
+
+def test_a_run_that_waited_longer_is_no_newer(monkeypatch):
+    """As that of a photo that was taken away before its turn came."""
+    asked = iter([types.SimpleNamespace(asked_at=seconds) for seconds in (2.0, 1.0, 3.0)])
+    monkeypatch.setattr("ui.serving.runs.get_queued_request", lambda: next(asked))
+    runs = Runs()
+    newer, waited = runs.begin(), runs.begin()
+    assert newer() and not waited()
+    newest = runs.begin()
+    assert newest() and not newer()
 
 
 def test_what_a_visitor_can_mend_is_no_failure(log):

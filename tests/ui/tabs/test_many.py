@@ -208,6 +208,45 @@ def test_stop(page, captioner, folder, monkeypatch, caplog):
 
 
 @pytest.mark.browser
+def test_written_again_while_the_stopped_run_is_within_a_step(page, captioner, folder, monkeypatch):
+    may_go_on, encoded = threading.Event(), []
+    encode_photos = captioner.network.encode_photos
+
+    def encode_slowly(images):
+        encoded.append(1)
+        if len(encoded) == 1:
+            assert may_go_on.wait(60)
+        return encode_photos(images)
+
+    monkeypatch.setattr(captioner.network, "encode_photos", encode_slowly)
+    give(page, *sorted(folder.glob("0?.png")))
+    page.wait_for_selector(".many-status:has-text('0 of 10 done')")
+    wait_until(lambda: encoded)
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector(".many-status:has-text('Stopped.')")
+    page.get_by_role("button", name="Write captions").click()
+    page.wait_for_timeout(300)
+    may_go_on.set()
+    page.wait_for_selector(".many-status:has-text('10 of 10 done.')")
+    assert page.locator(".many-table tbody tr").count() == 10
+    assert page.get_by_role("button", name="Write captions").is_visible()
+
+
+@pytest.mark.browser
+def test_two_of_one_name_are_told_apart_and_go_with_their_files(page, tmp_path):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "cat.png").write_bytes(encode_png((len(folder) * 20, 60, 30)))
+    give(page, tmp_path / "here" / "cat.png", tmp_path / "there" / "cat.png")
+    page.wait_for_selector(".many-status:has-text('2 of 2 done.')")
+    names = [t.inner_text() for t in page.query_selector_all(".many-table tbody th")]
+    assert names == ["cat.png", "cat.png (2)"]
+    page.get_by_label("Clear").first.click()
+    page.wait_for_selector(".many-empty")
+    assert not page.get_by_role("button", name="Download CSV").is_visible()
+
+
+@pytest.mark.browser
 def test_without_a_photo_the_button_says_so(page):
     page.get_by_role("button", name="Write captions").click()
     assert "Add photos, or a zip" in page.wait_for_selector(".toast-body").inner_text()

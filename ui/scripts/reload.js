@@ -1,0 +1,25 @@
+// What a reload brings back: the photo, its caption and the options, kept by the browser itself for
+// as long as the window is open.
+const KEPT = "captionlens";
+const SKIPPED = { __type__: "update" }; // gradio's: leave the component as it is
+
+Object.assign(window.captionLens, {
+  keep(values) {
+    const kept = JSON.parse(sessionStorage.getItem(KEPT)) ?? {};
+    if (values.photo && values.photo.url !== kept.photo?.url) kept.result = null;
+    sessionStorage.setItem(KEPT, JSON.stringify({ ...kept, ...values }));
+  },
+  // The values of the photo, the lens and the options.
+  async restore(numOptions) {
+    const skipped = Array(2 + numOptions).fill(SKIPPED);
+    const isReload = performance.getEntriesByType("navigation")[0]?.type === "reload";
+    const { photo, result, options } = JSON.parse(sessionStorage.getItem(KEPT)) ?? {};
+    if (!isReload || !photo || location.hash.includes("/")) return skipped;
+    if (!(await fetch(photo.url)).ok) return skipped; // files are kept for an hour
+    const value = result ?? { state: "empty", prompt: "Choose “Caption” to see the photo's caption." };
+    return [photo, value, ...(options ?? skipped.slice(2))];
+  },
+});
+document.addEventListener("lens:done", ({ target, detail }) => {
+  if (target.closest("#caption-lens")) captionLens.keep({ result: detail });
+});
