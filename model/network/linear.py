@@ -22,7 +22,7 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     faster computed twice. `python -m benchmarks.step` measures it.
     """
     rows = x.numel() // x.shape[-1]
-    is_step = rows <= 2 or (rows <= FEW_ROWS and len(weight) >= weight.shape[1])
+    is_step = 0 < rows <= 2 or (2 < rows <= FEW_ROWS and len(weight) >= weight.shape[1])
     if not is_step or torch.is_grad_enabled() or x.device.type != "cpu":
         return F.linear(x, weight, bias)
     columns = x.reshape(rows, -1).expand(max(rows, 2), -1).contiguous().t()

@@ -34,10 +34,14 @@ class MergedTokens(NamedTuple):
         keys: (B, heads, N, head_dim) of the attention before. Every second token may join one of
         the others, the one most like it, so at most half of the tokens go.
         """
-        near, into = match_tokens(keys, num_prefix_tokens)
-        count = min(count, near.shape[1] - -(-num_prefix_tokens // 2))
-        if count <= 0:
+        # they stand first only before the first merge
+        is_prefix = torch.zeros_like(self.sizes, dtype=torch.bool)
+        is_prefix.scatter_(1, self.places[:, :num_prefix_tokens], True)
+        num_free = (~is_prefix[0, ::2]).sum().item()  # the same for each photo
+        count = min(count, int(num_free))
+        if count <= 0 or is_prefix[0, 1::2].all():
             return self
+        near, into = match_tokens(keys, is_prefix)
         order = near.argsort(dim=1, descending=True)
         leaving = order[:, :count]
         staying = order[:, count:].sort(dim=1).values
@@ -63,13 +67,16 @@ class MergedTokens(NamedTuple):
         return _take(self.tokens, self.places)
 
 
-def match_tokens(keys: Tensor, num_prefix_tokens: int) -> tuple[Tensor, Tensor]:
+def match_tokens(keys: Tensor, is_prefix: Tensor) -> tuple[Tensor, Tensor]:
     """For every second token, from the first on, how like it is to the one of the others that is
-    most like it, and that one's number among them: (B, N / 2) each."""
+    most like it, and that one's number among them: (B, N / 2) each.
+
+    is_prefix: (B, N) bool, the tokens that are like none.
+    """
     alike = F.normalize(keys.mean(dim=1), dim=2)
     cosines = alike[:, ::2] @ alike[:, 1::2].transpose(1, 2)
-    cosines[:, : -(-num_prefix_tokens // 2)] = float("-inf")
-    cosines[:, :, : num_prefix_tokens // 2] = float("-inf")
+    pairs = is_prefix[:, ::2, None] | is_prefix[:, None, 1::2]
+    cosines = cosines.masked_fill(pairs, float("-inf"))
     return cosines.max(dim=2)
 
 

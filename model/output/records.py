@@ -43,7 +43,14 @@ def make_records(
 
 def _name_remembered(caption: Caption, memory: str) -> dict[str, Any]:
     """What a caption borrowed from: part of its record."""
-    remembered = [{"photo": other.photo, "caption": other.text} for other in caption.remembered]
+
+    def to_text(name: str) -> str:  # a memory may hold half a character, which no file takes
+        return name.encode(errors="backslashreplace").decode()
+
+    remembered = [
+        {"photo": to_text(other.photo), "caption": to_text(other.text)}
+        for other in caption.remembered
+    ]
     return {"memory": memory, "remembered": remembered}
 
 

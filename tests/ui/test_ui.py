@@ -54,6 +54,8 @@ def test_the_lens_gets_the_maps(captioner, method, layer, head):
 def test_every_heads_map_is_that_of_the_explanation(captioner, method):
     photo = draw_photo(90, 60)
     value = explain_heads(captioner, photo, "a dog runs", MapSettings(method))
+    asked = (captioner.name, method, "a dog runs")
+    assert (value["model"], value["method"], value["text"]) == asked, "whose maps they are"
     explanation = captioner.explain(photo, "a dog runs")
     shape = (3, value["layers"], value["heads"], value["rows"], value["cols"])
     bits = np.frombuffer(base64.b64decode(value["data"]), np.uint8).reshape(shape)

@@ -4,7 +4,8 @@ const HEAD_SIDE = 96; // pixels of a head's map
 let heads = null; // { layers, heads, rows, cols, key, maps: words × layers × heads of them }
 let isOpen = false;
 
-const headsKey = () => JSON.stringify([shown.model, shown.settings.method, captionText()]);
+const keyOf = ({ model, method, text }) => JSON.stringify([model, method, text]);
+const headsKey = () => keyOf({ model: shown.model, method: shown.settings.method, text: captionText() });
 
 // Opens the grid for the caption that is shown; asks for its maps where they are not there yet.
 function openHeads() {
@@ -15,7 +16,7 @@ function openHeads() {
   heads = { key: headsKey() };
   find(".heads .grid").replaceChildren();
   find(".heads h4").textContent = "Every head: computing …";
-  trigger("heads", { ...mapSettings(), layer: null, head: null });
+  trigger("heads", { ...mapSettings(), method: shown.settings.method, layer: null, head: null });
 }
 
 function makeHead(layer, head) {
@@ -64,8 +65,8 @@ field("heads").onclick = () => {
   showHeads(selected);
 };
 element.addEventListener("lens:heads", ({ detail }) => {
-  if (!heads || shown.state !== "done" || heads.key !== headsKey()) return; // of a caption before
-  heads = { ...heads, ...detail, maps: decodeMaps(detail) };
+  if (!heads || shown.state !== "done" || keyOf(detail) !== headsKey()) return; // of a caption before
+  heads = { ...detail, key: headsKey(), maps: decodeMaps(detail) };
   makeGrid();
   showHeads(selected);
 });

@@ -60,8 +60,9 @@ class MapsValue(TypedDict):
 class HeadMapsValue(TypedDict):
     """Each head's own map of every word, 8 bits a patch, a word's highest peak at 255."""
 
-    text: str
+    model: str
     method: str
+    text: str  # as it was asked for: with these the lens knows whose maps they are
     layers: int
     heads: int
     rows: int
@@ -197,11 +198,13 @@ def make_explained_value(
     return value
 
 
-def make_head_maps_value(explanation: Explanation, method: str) -> HeadMapsValue:
+def make_head_maps_value(
+    explanation: Explanation, *, model: str, method: str, text: str
+) -> HeadMapsValue:
     """What every head of every layer looked at, for all words of an explanation.
 
     A word's heads share one scale: a map that stays dark is of a head that did little for the word.
-    method: one that has layers.
+    model: the captioner's name. method: one that has layers. text: as it was asked for.
     """
     layers, heads = explanation.attention.weights.shape[:2]
     maps = np.stack(
@@ -215,8 +218,9 @@ def make_head_maps_value(explanation: Explanation, method: str) -> HeadMapsValue
     peaks = maps.max(axis=(1, 2, 3), keepdims=True)
     scaled = np.uint8(np.rint(255 * maps / np.maximum(peaks, 1e-12)))
     return {
-        "text": explanation.text,
+        "model": model,
         "method": method,
+        "text": text,
         "layers": layers,
         "heads": heads,
         "rows": maps.shape[2],

@@ -65,22 +65,25 @@ def render_retrieval_card(
     weights, encoder = retrieval.step.weights, captioner.network.encoder
     num_image_tokens = len(weights) - sum(len(s.tokens) for s in retrieval.sentences)
     prefix = encoder.num_prefix_tokens
-    sources = {
-        _name_prefix(prefix): weights[:prefix].sum(),
-        f"{num_image_tokens - prefix} patches": weights[prefix:num_image_tokens].sum(),
-    }
+    sources = [
+        (_name_prefix(prefix), weights[:prefix].sum()),
+        (f"{num_image_tokens - prefix} patches", weights[prefix:num_image_tokens].sum()),
+    ]
+    if not prefix:
+        del sources[0]
     sentences = [
         {"text": sentence.text, "words": [w.text for w in sentence.words], "shares": shares}
         for sentence, shares in zip(retrieval.sentences, retrieval.word_weights, strict=True)
     ]
-    sources |= {f"“{sentence['text']}”": sum(sentence["shares"]) for sentence in sentences}
-    sources.pop("", None)  # the name of no prefix
+    # a list, as two sentences may be the same
+    sources += [(f"“{sentence['text']}”", sum(sentence["shares"])) for sentence in sentences]
     return _render(
         "retrieval",
         word=word,
         layer=layer,
         head=head,
-        sources=sources,
+        sources=[name for name, _ in sources],
+        source_shares=[share for _, share in sources],
         sentences=sentences,
         num_rows=len(weights),
         weights_difference=retrieval.step.weights_difference,

@@ -107,7 +107,9 @@ def explain_heads(
     explanation = captioner.explain(
         photo, text, methods=[settings.method], memory=memory, on_step=check_still_waiting
     )
-    return make_head_maps_value(explanation, settings.method)
+    return make_head_maps_value(
+        explanation, model=captioner.name, method=settings.method, text=text
+    )
 
 
 def make_download(
@@ -238,7 +240,9 @@ def connect_lens(
     heads, file = gr.JSON(visible=False), gr.JSON(visible=False)
     inputs = [photo, model, own_memory]
     explaining = lens.explain(explain_text, [runs, *inputs], [lens], **PAGE_EVENT, **NEWEST_EVENT)
-    mapping = lens.heads(map_heads, inputs, [heads], **PAGE_EVENT, **MODEL_EVENT)
+    # a caption that came meanwhile asks for its own heads at once
+    several = {"trigger_mode": "multiple"}
+    mapping = lens.heads(map_heads, inputs, [heads], **PAGE_EVENT, **MODEL_EVENT, **several)
     saving = lens.save(save_maps, inputs, [file], **PAGE_EVENT, **MODEL_EVENT)
     for event, answer, name in ((mapping, heads, "heads"), (saving, file, "file")):
         script = make_answer_script(lens, name)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from model.network.linear import FEW_ROWS, Linear, multiply
 
 
-@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (5, 1), (2, FEW_ROWS // 2), (FEW_ROWS + 1,)])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (1, 1), (5, 1), (2, FEW_ROWS // 2), (9,)])
 @pytest.mark.parametrize(("inputs", "outputs"), [(12, 30), (30, 12)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_any_number_of_rows_gives_what_torch_gives(shape, inputs, outputs, bias):

@@ -62,6 +62,19 @@ def test_the_pairs_that_are_most_alike_are_averaged(length, num_prefix_tokens):
         assert {frozenset(group) for group in found.values()} == groups
 
 
+@pytest.mark.parametrize("num_prefix_tokens", [1, 2, 3, 5])
+@pytest.mark.parametrize("length", [3, 30])
+def test_prefix_tokens_stay_alone_however_often_is_merged(length, num_prefix_tokens):
+    torch.manual_seed(0)
+    tokens = torch.randn(2, max(length, num_prefix_tokens + 1), 6)
+    merged = MergedTokens.begin(tokens)
+    for _ in range(6):
+        merged = merged.merge(merged.tokens[:, None], 4, num_prefix_tokens)
+    prefix = merged.places[:, :num_prefix_tokens]
+    assert (merged.sizes.gather(1, prefix) == 1).all()
+    assert merged.spread()[:, :num_prefix_tokens].equal(tokens[:, :num_prefix_tokens])
+
+
 def test_a_second_merge_weighs_by_size_and_finds_every_place():
     tokens = torch.tensor([[[0.0], [3.0], [9.0], [9.0]]])
     # 0 joins 1 first, then their mean, which comes first now, joins one of the nines

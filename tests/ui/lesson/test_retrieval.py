@@ -44,6 +44,11 @@ def test_the_card_says_the_numbers_of_the_step(captioner):
         assert f"<td>{format_number(share, 3)}</td>" in row
 
 
+def test_two_sentences_that_are_the_same_have_a_row_each(captioner):
+    _, values = begin(captioner, "A cat.\nA cat.")
+    assert values[-1].count(">“A cat.”</th>") == 2
+
+
 def test_sentences_are_looked_at_at_once_and_are_text(captioner):
     captioners, values = begin(captioner, HOSTILE)
     assert "&lt;img/src=x/onerror=x()&gt;" in values[-1] and "<img/src" not in values[-1]
