@@ -196,7 +196,7 @@ def test_other_maps_keep_the_memory_and_a_bad_zip_is_one_line(browser, address, 
     add_zip(page, zip_files(tmp_path, {"a.png": encode_png()}, "mute.zip"))
     assert "mute.zip: found neither" in page.wait_for_selector(".toast-body").inner_text()
     page.get_by_text(memory_tab.FAILED).wait_for()
-    page.get_by_label("Clear").last.click()
+    page.locator(".block").filter(has_text="A zip of captioned").get_by_label("Clear").last.click()
     add_zip(page, zip_captions(tmp_path, "a.zip", "A red kite."))
     page.get_by_text("1 photos remembered. Write a caption.").wait_for()
     write(page, tmp_path / "photo.png")
