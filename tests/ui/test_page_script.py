@@ -56,6 +56,15 @@ def test_a_tab_has_an_address(browser, address, width):
     page.close()
 
 
+def test_nothing_goes_wrong_as_the_page_opens(browser, address):
+    page = open_page(browser, address)
+    page.wait_for_selector("#caption-lens .words")
+    page.wait_for_function("window.captionLens?.restore")
+    page.wait_for_timeout(1_000)  # what goes wrong is only marked, unseen, for screen readers
+    assert page.locator(".block .error").count() == 0
+    page.close()
+
+
 def test_back_goes_to_the_tab_before(browser, address):
     page = open_page(browser, address)
     wait_for_tab(page, "Caption")

@@ -14,11 +14,11 @@ from ui.serving.requests import PAGE_EVENT
 NOTE_SCRIPT = "(photo) => window.captionLens?.notePhoto(photo)"
 TAKE_SCRIPT = """(own, captioned) => {{
   const others = {others}, skipped = {{ __type__: "update" }};
-  const photo = captionLens.findNewer(own, captioned);
+  const photo = window.captionLens?.findNewer(own, captioned); // its tab opens before the scripts
   return photo ? [photo, ...others] : [skipped, ...others.map(() => skipped)];
 }}"""
 TAKE_CAPTION_SCRIPT = """(own, captioned, lens) => {
-  const isTaken = captionLens.findNewer(own, captioned)?.url === captioned?.url;
+  const isTaken = window.captionLens?.findNewer(own, captioned)?.url === captioned?.url;
   const isCaptioned = isTaken && lens?.state === "done";
   return isCaptioned ? lens.words.map((word) => word.text).join(" ") : { __type__: "update" };
 }"""
