@@ -1,23 +1,19 @@
 """What a token costs beside reading the decoder's weights once: `python -m benchmarks.step`.
 
 A token of a caption needs every weight of the decoder, except those that only bring the photo's
-features to keys and values; reading them from memory is the least that it can take. Beside that,
-how fast a product of few rows is in either order (see `model.network.linear.multiply`).
+features to keys and values; reading them from memory is the least that it can take.
 """
 
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 
 from benchmarks.timing import Row, print_rows, time_in_turns
 from model import load
 from model.images import find_images
 from model.network.decoder import TextDecoder
-from model.network.linear import multiply
 
 LENGTH = 20  # tokens
-ROWS = (1, 5, 8, 16)
 
 
 def measure() -> Iterator[Row]:
@@ -40,21 +36,6 @@ def measure() -> Iterator[Row]:
     greedy, beams = taken["greedy"] / LENGTH, taken["beams"] / LENGTH
     yield Row(part, "greedy", 1e3 * greedy, "ms", greedy / taken["floor"], "reading")
     yield Row(part, "five beams", 1e3 * beams, "ms", beams / greedy, "greedy")
-
-    matrix = captioner.network.decoder.token_embedding.weight.detach()
-    part = f"rows times the matrix of {len(matrix)} tokens; {torch.get_num_threads()} threads"
-    for num_rows in ROWS:
-        taken = time_products(matrix, num_rows)
-        ratio = taken["linear"] / taken["ours"]
-        yield Row(part, f"{num_rows} rows", 1e3 * taken["ours"], "ms", ratio, "torch's linear")
-
-
-@torch.inference_mode()
-def time_products(matrix: torch.Tensor, num_rows: int) -> dict[str, float]:
-    x = torch.randn(num_rows, matrix.shape[1])
-    return time_in_turns(
-        {"ours": lambda: multiply(x, matrix), "linear": lambda: F.linear(x, matrix)}
-    )
 
 
 def join_step_weights(decoder: TextDecoder) -> torch.Tensor:
