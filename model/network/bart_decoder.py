@@ -23,7 +23,7 @@ from model.network.attention import KeyValues
 from model.network.cache import Cache, LayerCache
 from model.network.decoder import DecoderOutput, TokenTree, compute_positions
 from model.network.photo_attention import LOOKING, build_float_mask
-from model.network.transformers_decoder import read_layers
+from model.network.transformers_decoder import read_layers, repeat_contexts
 
 
 class _NoPositions(nn.Module):
@@ -99,12 +99,10 @@ class BartDecoder(nn.Module):
     ) -> DecoderOutput:
         """See `TextDecoder.forward`. Of the words' weights on each other nothing is given."""
         places = compute_positions(tokens, cache, self.max_length, tree) + 1
-        rows, images, seen = len(tokens), cache.num_images, cache.context_length - 1
-        if rows % images:
-            raise ValueError(f"{rows} rows of tokens do not fit {images} images")
+        rows, seen = len(tokens), cache.context_length - 1
         words, context = DynamicCache(), DynamicCache()
-        for number, layer in enumerate(cache.layers):
-            keys, values = (x.repeat_interleave(rows // images, 0) for x in layer.cross_attn)
+        contexts = repeat_contexts(cache, rows)
+        for number, (layer, (keys, values)) in enumerate(zip(cache.layers, contexts, strict=True)):
             context.update(keys[:, :, :seen], values[:, :, :seen], number)
             first = KeyValues(keys[:, :, seen:], values[:, :, seen:])
             words.update(*(first.append(layer.self_attn) if layer.self_attn else first), number)

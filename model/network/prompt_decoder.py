@@ -22,7 +22,7 @@ from model.network.attention import KeyValues
 from model.network.cache import Cache, LayerCache
 from model.network.decoder import DecoderOutput, TokenTree, compute_positions
 from model.network.photo_attention import LOOKING, build_float_mask
-from model.network.transformers_decoder import read_layers
+from model.network.transformers_decoder import read_layers, repeat_contexts
 
 
 class PromptDecoder(nn.Module):
@@ -113,12 +113,10 @@ class PromptDecoder(nn.Module):
     ) -> DecoderOutput:
         """See `TextDecoder.forward`. Of the words' weights on each other nothing is given."""
         positions = compute_positions(tokens, cache, self.max_length, tree)
-        rows, images, seen = len(tokens), cache.num_images, cache.context_length
-        if rows % images:
-            raise ValueError(f"{rows} rows of tokens do not fit {images} images")
+        rows, seen = len(tokens), cache.context_length
         both = DynamicCache()
-        for number, layer in enumerate(cache.layers):
-            prompt = KeyValues(*(x.repeat_interleave(rows // images, 0) for x in layer.cross_attn))
+        prompts = repeat_contexts(cache, rows)
+        for number, (layer, prompt) in enumerate(zip(cache.layers, prompts, strict=True)):
             both.update(*(prompt.append(layer.self_attn) if layer.self_attn else prompt), number)
         arguments: dict[str, Any] = {self._cache_name: both}
         if tree is not None:

@@ -17,6 +17,7 @@ from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from model.network.attention import KeyValues
 from model.network.cache import Cache, LayerCache
 from model.network.decoder import DecoderOutput, TokenTree, compute_positions
+from model.network.photo_attention import build_float_mask
 
 
 class TransformersDecoder(nn.Module):
@@ -64,13 +65,11 @@ class TransformersDecoder(nn.Module):
     ) -> DecoderOutput:
         """See `TextDecoder.forward`."""
         compute_positions(tokens, cache, self.max_length, tree)
-        rows, images = len(tokens), cache.num_images
-        if rows % images:
-            raise ValueError(f"{rows} rows of tokens do not fit {images} images")
+        rows = len(tokens)
         words, image = DynamicCache(), DynamicCache()
-        for number, layer in enumerate(cache.layers):
-            keys, values = (x.repeat_interleave(rows // images, 0) for x in layer.cross_attn)
-            image.update(keys, values, number)
+        contexts = repeat_contexts(cache, rows)
+        for number, (layer, looked_at) in enumerate(zip(cache.layers, contexts, strict=True)):
+            image.update(*looked_at, number)
             if layer.self_attn is not None:
                 words.update(*layer.self_attn, number)
         # the image is in the cache already; this only says that there is one, and takes no memory
@@ -100,11 +99,9 @@ class TransformersDecoder(nn.Module):
         """transformers' output for tokens (rows, T), which `both` caches then hold too."""
         places = {}
         if tree is not None:
-            hidden = torch.zeros(tree.mask.shape, dtype=context.dtype, device=context.device)
-            hidden.masked_fill_(~tree.mask, torch.finfo(context.dtype).min)
             places = {
                 "position_ids": (tree.positions + self._first_position)[None],
-                "attention_mask": hidden.expand(len(tokens), 1, -1, -1),
+                "attention_mask": build_float_mask(tree.mask, len(tokens), context.dtype),
             }
         return self.network(
             input_ids=tokens,
@@ -115,6 +112,20 @@ class TransformersDecoder(nn.Module):
             **self._arguments,
             **places,
         )
+
+
+def repeat_contexts(cache: Cache, num_rows: int) -> list[KeyValues]:
+    """What each layer looks at, once for each row of tokens.
+
+    Raises ValueError where the images have not equally many rows.
+    """
+    if num_rows % cache.num_images:
+        raise ValueError(f"{num_rows} rows of tokens do not fit {cache.num_images} images")
+    count = num_rows // cache.num_images
+    return [
+        KeyValues(*(x.repeat_interleave(count, 0) for x in layer.cross_attn))
+        for layer in cache.layers
+    ]
 
 
 def read_layers(cache: DynamicCache) -> list[KeyValues]:
