@@ -5,6 +5,11 @@ import math
 NOTHING_TO_SAY = "The model has nothing to say about this photo."  # a caption without words
 ALIKE_MAPS = "The maps hardly depend on the word: they show one place for all of them."
 
+UNFAMILIAR_SENTENCE = (
+    "This sentence is unlike the captions that the translator learned from: expect a worse "
+    "translation."
+)
+
 
 def describe_likelihood(log_probability: float, num_words: int) -> str:
     """How likely a sentence is, so that long and short ones compare: the geometric mean over its

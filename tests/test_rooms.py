@@ -45,7 +45,7 @@ ROOMS = {
         ["publish"],
         ["train", "evaluate", "check", "export", "average", "familiarity", "evaluate_maps"]
         + ["draw", "compare_tokenizers", "pretrain", "train_memory"]
-        + ["train_translator", "evaluate_translator"],
+        + ["train_translator", "evaluate_translator", "calibrate_translator"],
     ],
     "ui": [
         ["__init__"],

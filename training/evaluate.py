@@ -12,11 +12,16 @@ from pathlib import Path
 
 from model import load
 from model.captioner import choose_device
+from model.corpora.formats.flickr import read_token_file
+from model.corpora.text import check_file
 from model.error_reporting import report_errors
+from model.errors import OptionError
 from model.memory import Memory
 from model.output_path import check_output_file
+from model.translation import load_translator
 from training.data import read_split
 from training.evaluation.captioning import evaluate_network
+from training.evaluation.translated import evaluate_translations
 from training.options import (
     NOT_NEGATIVE,
     HelpFormatter,
@@ -42,6 +47,9 @@ def print_scores(result: dict) -> None:
             f"{borrowed['num_remembered']} photos remembered, of which "
             f"{borrowed['num_left_out']} are in this split and were not looked at"
         )
+    if translated := result.get("translated"):
+        points = ", ".join(f"{name} {translated[name]:.1f}" for name in translated["made_with"])
+        print(f"translated, {translated['language']}, {translated['num_images']} images: {points}")
     people = result["people"]
     print(
         f"{result['distinct_captions']} distinct captions from {result['distinct_words']} words, "
@@ -74,11 +82,30 @@ def main(arguments: list[str] | None = None) -> int:
         help="also score captions that may borrow from this memory (python -m model remember), in "
         "which the split's own photos are passed over",
     )
+    add(
+        "--language",
+        metavar="CODE",
+        help="also translate the captions into this language, such as de, and score them against "
+        "--references",
+    )
+    add(
+        "--references",
+        metavar="FILE",
+        help="captions in that language: name.jpg#0, a tab, and a caption a line",
+    )
+    add("--translator", metavar="FOLDER", help="its folder (default: the shipped one)")
     add("--limit", type=int, default=0, help="use only the first LIMIT photos; 0 for all")
     settings = parser.parse_args(arguments)
     NOT_NEGATIVE.check("--limit", settings.limit)
     if settings.output:
         check_output_file(settings.output)
+    if (settings.language is None) != (settings.references is None):
+        raise OptionError("--language and --references need each other")
+    if settings.language is not None:
+        translator = load_translator(settings.translator)
+        translator.check_language(settings.language)
+        check_file(settings.references)
+        references = read_token_file(Path(settings.references))
     options = {
         name: value
         for name in ("num_beams", "length_penalty")
@@ -97,6 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
         "decoding": asdict(captioner.options(**options)),
         **evaluate_network(captioner.network, items, memory, **options),
     }
+    if settings.language is not None:
+        result["translated"] = evaluate_translations(
+            result["captions"], references, translator, settings.language
+        )
     print_scores(result)
     if settings.output:
         text = json.dumps(result, indent=2, ensure_ascii=False)

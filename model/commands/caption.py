@@ -16,6 +16,7 @@ from model.commands.inputs import (
     add_memory_option,
     add_pickle_option,
     add_prompt_option,
+    add_translator_option,
     load_captioner,
     load_memory,
     read_photos,
@@ -23,8 +24,8 @@ from model.commands.inputs import (
 from model.error_reporting import print_error
 from model.errors import OptionError
 from model.output.records import (
-    CSV_COLUMNS,
-    MEMORY_CSV_COLUMNS,
+    add_translations,
+    choose_csv_columns,
     count_captions,
     make_csv_heading,
     make_records,
@@ -33,6 +34,7 @@ from model.output.records import (
     to_jsonl,
 )
 from model.output_path import check_output_file
+from model.translation import load_translator
 
 HELP = "write a caption for each photo"
 STANDARD_OUTPUT = "-"
@@ -102,6 +104,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_checkpoint_option(parser)
     add_memory_option(parser)
     add_prompt_option(parser)
+    add(
+        "--language",
+        metavar="CODE",
+        help="also translate the captions into this language, such as de",
+    )
+    add_translator_option(parser)
     add_pickle_option(parser)
 
 
@@ -112,6 +120,8 @@ def run(settings: argparse.Namespace) -> int:
         options["num_beams"] = settings.num_beams
     if settings.batch_size is not None and settings.batch_size < 1:
         raise OptionError(f"--batch-size must be at least 1, not {settings.batch_size}")
+    if settings.translator is not None and settings.language is None:
+        raise OptionError("--translator needs --language")
     if settings.engine == "ray":
         return run_on_ray(settings, options)
     output_format = _choose_format(settings)
@@ -119,8 +129,14 @@ def run(settings: argparse.Namespace) -> int:
     if output:
         check_output_file(output)
     begun = output if settings.resume and output and output.exists() else None
-    csv_columns = CSV_COLUMNS if settings.memory is None else MEMORY_CSV_COLUMNS
-    counts = count_captions(begun, output_format, csv_columns) if begun else {}
+    csv_columns = choose_csv_columns(
+        has_memory=settings.memory is not None, is_translated=settings.language is not None
+    )
+    translator = None
+    if settings.language is not None:
+        translator = load_translator(settings.translator)
+        translator.check_language(settings.language)
+    counts = count_captions(begun, output_format, csv_columns, settings.language) if begun else {}
     done = {image for image, count in counts.items() if count >= settings.num_captions}
     memory = load_memory(settings.memory)
     captioner = load_captioner(settings.checkpoint, settings.allow_pickle, settings.prompt)
@@ -137,14 +153,23 @@ def run(settings: argparse.Namespace) -> int:
     with _open_output(output, "a" if begun else "w", encoding) as file:
         if output_format == "csv" and not (begun and begun.stat().st_size):
             file.write(make_csv_heading(csv_columns))
-        for path, result in chain.from_iterable(batches):
-            if isinstance(result, Exception):
-                any_failed = True
-                print_error(result)
-            records = make_records(str(path), result, captioner.name, settings.memory)
-            # all of a photo's lines at once: --resume relies on it
-            file.write("".join(map(to_line, records)))
-            file.flush()
+        for batch in batches:
+            records_by_photo = [
+                make_records(str(path), result, captioner.name, settings.memory)
+                for path, result in batch
+            ]
+            if translator is not None:
+                add_translations([*chain(*records_by_photo)], translator, settings.language)
+            for (path, result), records in zip(batch, records_by_photo, strict=True):
+                errors = [r["translation_error"] for r in records if "translation_error" in r]
+                if isinstance(result, Exception):
+                    print_error(result)
+                for error in errors:
+                    print_error(f"{path}: not translated: {error}")
+                any_failed |= isinstance(result, Exception) or bool(errors)
+                # all of a photo's lines at once: --resume relies on it
+                file.write("".join(map(to_line, records)))
+                file.flush()
     return int(any_failed)
 
 
@@ -164,7 +189,10 @@ def _choose_format(settings: argparse.Namespace) -> str:
 
 
 def _to_text(record: Mapping[str, Any]) -> str:
-    return "" if "error" in record else f"{record['image']}: {record['caption']}\n"
+    if "error" in record:
+        return ""
+    translation = f"\t{record['translation']}" if "translation" in record else ""
+    return f"{record['image']}: {record['caption']}{translation}\n"
 
 
 @contextmanager

@@ -35,6 +35,8 @@ def run_on_ray(settings: argparse.Namespace, options: dict[str, Any]) -> int:
         settings.output,
         checkpoint=settings.checkpoint or SHIPPED,
         memory=settings.memory,
+        language=settings.language,
+        translator=settings.translator,
         options=options,
         format=output_format,
         num_workers=settings.workers,

@@ -48,6 +48,14 @@ def add_memory_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_translator_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--translator",
+        metavar="FOLDER",
+        help="translator's folder (default: the one that came with CaptionLens)",
+    )
+
+
 def load_memory(folder: str | None) -> Memory | None:
     """The memory in a folder, where one is named."""
     return None if folder is None else Memory.load(folder)

@@ -4,12 +4,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
+from model.commands.inputs import add_translator_option
 from model.error_reporting import print_error
 from model.errors import OptionError
+from model.output.records import make_translation_record
 from model.output_path import check_output_file
-from model.translation import Translation, load_translator
+from model.translation import load_translator
+from model.wording import UNFAMILIAR_SENTENCE
 
 HELP = "translate captions"
 
@@ -23,11 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sentence to translate (default: the lines of standard input)",
     )
     add("--to", required=True, metavar="LANGUAGE", help="code of the language, such as de")
-    add(
-        "--translator",
-        metavar="FOLDER",
-        help="translator's folder (default: the one that came with CaptionLens)",
-    )
+    add_translator_option(parser)
     add("--num-beams", type=int, metavar="N", help="beams of the search (default: 5)")
     add(
         "--output",
@@ -55,21 +53,11 @@ def run(settings: argparse.Namespace) -> int:
             continue
         translation = translator.translate(sentence, settings.to, **options)
         print(translation.text, flush=True)
+        if translation.is_unfamiliar:
+            print(f"note: {sentence[:40]!r}: {UNFAMILIAR_SENTENCE}", file=sys.stderr)
         if settings.output:
-            records.append(_make_record(translation))
+            records.append(make_translation_record(translation))
     if settings.output:
         content = json.dumps(records, ensure_ascii=False, indent=1) + "\n"
         Path(settings.output).write_text(content, encoding="utf-8")
     return status
-
-
-def _make_record(translation: Translation) -> dict[str, Any]:
-    return {
-        "source": translation.source,
-        "language": translation.language,
-        "translation": translation.text,
-        "log_probability": translation.log_probability,
-        "words": [{"text": w.text, "probability": w.probability} for w in translation.words],
-        "source_words": [word.text for word in translation.source_words],
-        "alignment": translation.alignment.tolist(),
-    }

@@ -17,6 +17,7 @@ from model.errors import CaptionLensError, OptionError
 from model.explain.explanation import Explanation
 from model.explain.methods import compute_image_share, compute_spread, find_sinks
 from model.search.caption import Caption
+from model.translation import Translation, Translator
 
 
 def make_records(
@@ -24,7 +25,7 @@ def make_records(
 ) -> list[dict[str, Any]]:
     """A photo's records: one for each caption, or the one error.
 
-    checkpoint, memory: their names.
+    checkpoint, memory: their names. For translations see `add_translations`.
     """
     if isinstance(captions, Exception):
         return [{"image": image, **describe_error(captions)}]
@@ -54,6 +55,35 @@ def _name_remembered(caption: Caption, memory: str) -> dict[str, Any]:
     return {"memory": memory, "remembered": remembered}
 
 
+def add_translations(
+    records: Sequence[dict[str, Any]], translator: Translator, language: str
+) -> None:
+    """Add to each caption's record its translation; to that of one that cannot be translated an
+    empty one, and why as `translation_error`, unless it has no word either."""
+    with_caption = [record for record in records if "caption" in record]
+    results = translator.translate_readable([r["caption"] for r in with_caption], language)
+    for record, result in zip(with_caption, results, strict=True):
+        record |= {"translation": "", "language": language}
+        if isinstance(result, Translation):
+            record["translation"] = result.text
+        elif record["words"]:
+            record["translation_error"] = str(result)
+
+
+def make_translation_record(translation: Translation) -> dict[str, Any]:
+    """A translation with its words and what they looked at, ready for JSON."""
+    return {
+        "source": translation.source,
+        "language": translation.language,
+        "translation": translation.text,
+        "log_probability": translation.log_probability,
+        "unfamiliar": translation.is_unfamiliar,
+        "words": [{"text": w.text, "probability": w.probability} for w in translation.words],
+        "source_words": [word.text for word in translation.source_words],
+        "alignment": translation.alignment.tolist(),
+    }
+
+
 def describe_error(error: Exception) -> dict[str, str]:
     """The error's part of a record. A fault of the program keeps its trace."""
     if isinstance(error, CaptionLensError | OSError | MemoryError):
@@ -69,12 +99,19 @@ def to_jsonl(record: Mapping[str, Any]) -> str:
 
 JSONL_START = b'{"image":'  # how each line of JSON begins
 CSV_COLUMNS = ("image", "caption", "log_probability", "error")
-MEMORY_CSV_COLUMNS = (*CSV_COLUMNS, "remembered")  # where a memory is used
+MEMORY_CSV_COLUMNS = ("remembered",)  # more, where a memory is used
+LANGUAGE_CSV_COLUMNS = ("translation", "language")  # where captions are translated
+
+
+def choose_csv_columns(*, has_memory: bool, is_translated: bool) -> tuple[str, ...]:
+    """The columns of a file of captions."""
+    columns = CSV_COLUMNS + (MEMORY_CSV_COLUMNS if has_memory else ())
+    return columns + (LANGUAGE_CSV_COLUMNS if is_translated else ())
 
 
 def to_csv(record: Mapping[str, Any], columns: Sequence[str] = CSV_COLUMNS) -> str:
     """A record as a line of CSV, with its line break."""
-    cells = {"caption": "", "log_probability": "", "error": "", "remembered": "", **record}
+    cells = {**dict.fromkeys(columns, ""), **record}
     if "error" not in record:
         cells["log_probability"] = f"{record['log_probability']:.4f}"
     if "remembered" in record:
@@ -105,12 +142,13 @@ def make_photo_key(image: str, folder: str = "") -> str:
 
 
 def count_captions(
-    path: Path, format: str, csv_columns: Sequence[str] = CSV_COLUMNS
+    path: Path, format: str, csv_columns: Sequence[str] = CSV_COLUMNS, language: str | None = None
 ) -> Counter[str]:
     """How many captions a file of records (format "jsonl" or "csv") holds for each image, by its
     `make_photo_key`. Errors are not counted, nor is a last line that was cut off.
 
-    Raises OptionError for a file of something else.
+    Raises OptionError for a file of something else, and of captions with other columns or
+    translated into another language than these.
     """
     data = path.read_bytes()
     whole_lines = data[: data.rfind(b"\n") + 1]
@@ -123,21 +161,38 @@ def count_captions(
                 raise ValueError("the last line is not the beginning of a record")
         else:
             columns, *rows = csv.reader(io.StringIO(text, newline="")) if data else [csv_columns]
-            if tuple(columns) in {CSV_COLUMNS, MEMORY_CSV_COLUMNS} - {tuple(csv_columns)}:
-                raise OptionError(
-                    f"{path}: begun {'without' if tuple(columns) == CSV_COLUMNS else 'with'} a "
-                    "memory; go on in the same way, or give another --output"
-                )
-            if tuple(columns) != tuple(csv_columns):
-                raise ValueError("another heading")
+            _check_heading(path, columns, csv_columns)
             records = [dict(zip(columns, row, strict=True)) for row in rows]
-        return Counter(make_photo_key(r["image"]) for r in records if not r.get("error"))
+        captioned = [record for record in records if not record.get("error")]
+        for record in captioned:
+            if (begun := record.get("language")) != language:
+                way = f"with translations into {begun}" if begun else "without translations"
+                raise _make_resume_error(path, way)
+        return Counter(make_photo_key(record["image"]) for record in captioned)
     except OptionError:  # which is a ValueError too
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise OptionError(
             f"{path}: not captions as {format}, so --resume cannot add to it; give another --output"
         ) from error
+
+
+def _check_heading(path: Path, columns: Sequence[str], expected: Sequence[str]) -> None:
+    """Raises OptionError for the heading of another kind of captions, ValueError for any other."""
+    known = [
+        choose_csv_columns(has_memory=has_memory, is_translated=is_translated)
+        for has_memory in (False, True)
+        for is_translated in (False, True)
+    ]
+    if tuple(columns) not in known:
+        raise ValueError("another heading")
+    for name, feature in (("remembered", "a memory"), ("translation", "translations")):
+        if (name in columns) != (name in expected):
+            raise _make_resume_error(path, f"{'with' if name in columns else 'without'} {feature}")
+
+
+def _make_resume_error(path: Path, way: str) -> OptionError:
+    return OptionError(f"{path}: begun {way}; go on in the same way, or give another --output")
 
 
 def remove_cut_line(path: Path) -> None:

@@ -26,22 +26,31 @@ class PartFiles:
         images_done: the photos that the folder's parts held at the start, of either format.
         num_captioned, num_failed: photos that were added since.
 
-    Raises OptionError if the folder's parts were captioned by another checkpoint or with another
-    memory (None: without).
+    Raises OptionError if the folder's parts were captioned by another checkpoint, with another
+    memory or translated into another language (None: without).
     """
 
-    def __init__(self, folder: str | Path, format: str, checkpoint: str, memory: str | None = None):
+    def __init__(
+        self,
+        folder: str | Path,
+        format: str,
+        checkpoint: str,
+        memory: str | None = None,
+        language: str | None = None,
+    ):
         self.folder, self.format = Path(folder), format
         self.folder.mkdir(parents=True, exist_ok=True)
         self.num_captioned = self.num_failed = 0
         self.images_done: set[str] = set()
         parts = sorted(self.folder.glob("part-*"))
         for part in parts:
-            for image, part_checkpoint, part_memory in _read_images(part):
-                if (part_checkpoint, part_memory) != (checkpoint, memory):
+            for image, part_checkpoint, part_memory, part_language in _read_images(part):
+                if (part_checkpoint, part_memory, part_language) != (checkpoint, memory, language):
                     writer = part_checkpoint
                     if part_memory != memory:
                         writer += f" {_describe_memory(part_memory)}"
+                    if part_language != language:
+                        writer += f" {_describe_language(part_language)}"
                     raise OptionError(f"{folder}: has captions by {writer}; give another folder")
                 self.images_done.add(image)
         self._part_number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
@@ -91,17 +100,22 @@ def _describe_memory(memory: str | None) -> str:
     return "without a memory" if memory is None else f"with the memory {memory}"
 
 
-def _read_images(part: Path) -> Iterator[tuple[str, str, str | None]]:
-    """(image, checkpoint, memory) of each record of a part."""
+def _describe_language(language: str | None) -> str:
+    return "without translations" if language is None else f"with translations into {language}"
+
+
+def _read_images(part: Path) -> Iterator[tuple[str, str, str | None, str | None]]:
+    """(image, checkpoint, memory, language) of each record of a part."""
     if part.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        names = set(pq.read_schema(part).names) & {"image", "checkpoint", "memory"}
+        wanted = {"image", "checkpoint", "memory", "language"}
+        names = set(pq.read_schema(part).names) & wanted
         rows = pq.read_table(part, columns=sorted(names)).to_pylist()
     else:
         rows = map(json.loads, part.open(encoding="utf-8"))
     for row in rows:
-        yield row["image"], row["checkpoint"], row.get("memory")
+        yield row["image"], row["checkpoint"], row.get("memory"), row.get("language")
 
 
 def _write_parquet(records: list[dict[str, Any]], path: Path) -> None:
@@ -119,5 +133,8 @@ def _write_parquet(records: list[dict[str, Any]], path: Path) -> None:
     if "memory" in records[0]:
         remembered = pa.struct([("photo", pa.string()), ("caption", pa.string())])
         columns += [("memory", pa.string()), ("remembered", pa.list_(remembered))]
+    if "language" in records[0]:
+        names = ("translation", "language", "translation_error")
+        columns += [(name, pa.string()) for name in names]
     schema = pa.schema(columns)
     pq.write_table(pa.Table.from_pylist(records, schema), path, compression="zstd")

@@ -12,6 +12,7 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,13 +26,14 @@ from model.errors import ImageError, RunError
 from model.images import load_image
 from model.loading import load
 from model.memory import Memory
-from model.output.records import make_photo_key, make_records
+from model.output.records import add_translations, make_photo_key, make_records
 from model.output_path import check_output_folder
 from model.scale.attempts import Attempts
 from model.scale.part_files import PartFiles
 from model.scale.plan import plan_batch_size, plan_workers
 from model.scale.shards import find_sources, is_shard, read_shard
 from model.search.caption import Caption
+from model.translation import load_translator
 
 if TYPE_CHECKING:  # Ray and pyarrow need not be there until captions are made with them
     import pyarrow as pa
@@ -60,6 +62,8 @@ def caption_on_ray(
     checkpoint: str | Path,
     options: dict[str, Any],
     memory: str | None = None,
+    language: str | None = None,
+    translator: str | None = None,
     format: str = "jsonl",
     num_workers: int | None = None,
     batch_size: int | None = None,
@@ -70,6 +74,8 @@ def caption_on_ray(
         paths: photos, Parquet files, WebDataset shards (tar), or folders of these.
         options: of `DecodingOptions`.
         memory: folder of a memory whose captions the words may look at too.
+        language, translator: into which language captions are translated too, and by whom: the
+            folder, or None for the shipped one.
         format: of `part_files.FORMATS`.
         num_workers: captioners; if None, one for each GPU, or else for each core that has memory
             for it.
@@ -79,7 +85,7 @@ def caption_on_ray(
     without it, Ray runs on this machine for as long as it takes.
 
     Raises RunError where Ray Data is missing or fails, and OptionError for more workers than there
-    is room for, and for an output that another captioner wrote.
+    is room for, for an output that another captioner wrote, and for an unknown language.
     """
     check_output_folder(output)
     ray = _import_ray()
@@ -87,16 +93,19 @@ def caption_on_ray(
     captioner.options(**options)  # raises OptionError before any photo is read
     if memory is not None:
         Memory.load(memory).check_captioner(captioner.network, captioner.name)
-    parts = PartFiles(output, format, captioner.name, memory)
+    if language is not None:
+        load_translator(translator).check_language(language)
+    parts = PartFiles(output, format, captioner.name, memory, language)
     done = {make_photo_key(image) for image in parts.images_done}
     sources = list(_list_sources(paths, done))
+    task = CaptionTask(checkpoint, options, memory, language, translator)
     was_running = ray.is_initialized()
     log = Path(output, LOG_FILE)
     with _redirect_output(log):
         try:
             with parts:
                 for photo_records in _caption_sources(
-                    ray, sources, done, checkpoint, options, memory, num_workers, batch_size
+                    ray, sources, done, task, num_workers, batch_size
                 ):
                     parts.add(photo_records)
         except ray.exceptions.RayError as error:
@@ -207,30 +216,39 @@ def _make_photo_row(
     return {"image": name, "bytes": data, "error": error, "trace": trace}
 
 
+class CaptionTask(NamedTuple):
+    """What each worker is to do with its photos; see `caption_on_ray`."""
+
+    checkpoint: str | Path
+    options: dict[str, Any]
+    memory: str | None
+    language: str | None
+    translator: str | None
+
+
 class Worker:
     """A captioner in a process of its own, which Ray Data calls with a batch of photos.
 
     Args:
         attempts: Ray's handle of the `Attempts` that all workers share.
         num_threads: for torch.
-        working_folder: where the relative paths of checkpoint and memory begin.
+        working_folder: where the relative paths of the task begin.
     """
 
     def __init__(
         self,
-        checkpoint: str | Path,
-        options: dict[str, Any],
-        memory: str | None,
+        task: CaptionTask,
         attempts: "ActorHandle[Attempts]",
         num_threads: int,
         working_folder: str,
     ):
         os.chdir(working_folder)
         torch.set_num_threads(num_threads)
-        self.captioner = load(checkpoint).to(choose_device())
-        self.memory_name = memory
-        self.memory = None if memory is None else Memory.load(memory)
-        self.options, self.attempts = options, attempts
+        self.task, self.attempts = task, attempts
+        self.captioner = load(task.checkpoint).to(choose_device())
+        self.memory = None if task.memory is None else Memory.load(task.memory)
+        if task.language is not None:
+            self.translator = load_translator(task.translator)
 
     def __call__(self, table: "pa.Table") -> dict[str, list[str]]:
         """From a table of `read_source`'s rows to one that holds each photo's records as JSON."""
@@ -242,9 +260,11 @@ class Worker:
             results = [self._caption_alone(row) for row in rows]
         self._call_attempts("finish", names)
         records = [
-            make_records(name, result, self.captioner.name, self.memory_name)
+            make_records(name, result, self.captioner.name, self.task.memory)
             for name, result in zip(names, results, strict=True)
         ]
+        if self.task.language is not None:
+            add_translations([*chain(*records)], self.translator, self.task.language)
         return {"records": [json.dumps(photo_records) for photo_records in records]}
 
     def _call_attempts(self, method: str, argument: str | list[str]) -> bool | None:
@@ -285,7 +305,7 @@ class Worker:
         halves, as there may have been too little memory, and in the end is the photo's error."""
         try:
             encoded = self.captioner.network.encode_pixel_values(torch.cat(pixel_values))
-            return [*self.captioner.captions(encoded, memory=self.memory, **self.options)]
+            return [*self.captioner.captions(encoded, memory=self.memory, **self.task.options)]
         except Exception as error:
             if len(pixel_values) == 1:
                 return [error]
@@ -307,9 +327,7 @@ def _caption_sources(
     ray: ModuleType,
     sources: list[dict[str, Any]],
     done: set[str],
-    checkpoint: str | Path,
-    options: dict[str, Any],
-    memory: str | None,
+    task: CaptionTask,
     num_workers: int | None,
     batch_size: int | None,
 ) -> Iterator[list[dict[str, Any]]]:
@@ -337,7 +355,7 @@ def _caption_sources(
     )
     dataset = dataset.map_batches(
         Worker,
-        fn_constructor_args=(checkpoint, options, memory, attempts, num_threads, working_folder),
+        fn_constructor_args=(task, attempts, num_threads, working_folder),
         batch_size=batch_size,
         batch_format="pyarrow",
         num_cpus=num_threads,

@@ -15,7 +15,7 @@ from model.network.tokenizer import Word, as_sentence
 from model.search.caption import Caption
 from model.search.generation import choose_options, generate, to_caption
 from model.search.options import DecodingOptions
-from model.translation.alignment import align_words
+from model.translation.alignment import choose_heads, weigh_words
 from model.translation.checkpoint import read_translator, write_translator
 from model.translation.network import TranslatorNetwork
 
@@ -39,12 +39,27 @@ class Translation(Caption):
     network: TranslatorNetwork = field(repr=False, compare=False)
 
     @cached_property
-    def alignment(self) -> NDArray[np.float32]:
-        """How much each word of the translation looked at each word of the source: (target words,
-        source words), rows sum to one. The sentence pair is replayed once; see `align_words`."""
+    def head_weights(self) -> NDArray[np.float32]:
+        """How much each word of the translation looked at each word of the source, in each head of
+        each layer; see `weigh_words`."""
         source, _ = self.network.tokenizer.encode(self.source)
         start = self.network.tokenizer.starts[self.language]
-        return align_words(self.network, source, self.source_words, start, self.tokens, self.words)
+        return weigh_words(self.network, source, self.source_words, start, self.tokens, self.words)
+
+    @property
+    def alignment(self) -> NDArray[np.float32]:
+        """How much each word of the translation looked at each word of the source, in the layer and
+        head that the translator's config names: (target words, source words), rows sum to one."""
+        config = self.network.config
+        return choose_heads(self.head_weights, config.alignment_layer, config.alignment_head)
+
+    @property
+    def is_unfamiliar(self) -> bool:
+        """Whether the source is unlike the sentences that the translator learned from: it finds its
+        own translation less likely than its config says it usually does; see `TranslatorConfig`.
+        Of a translation with the translator's own options; false where the config does not say."""
+        threshold = self.network.config.unfamiliar_below.get(self.language)
+        return threshold is not None and self.log_probability / len(self.tokens) < threshold
 
 
 class Translator:
@@ -93,6 +108,21 @@ class Translator:
                 pass
             translations += growing
         return translations
+
+    def translate_readable(
+        self, sentences: Sequence[str], language: str, **options: object
+    ) -> list[Translation | OptionError]:
+        """As `translate_all`, but a sentence that cannot be translated is its own result: the
+        error."""
+        errors: dict[int, OptionError] = {}
+        for i, sentence in enumerate(sentences):
+            try:
+                self.read_sentence(sentence)
+            except OptionError as error:
+                errors[i] = error
+        readable = [sentence for i, sentence in enumerate(sentences) if i not in errors]
+        translations = iter(self.translate_all(readable, language, **options))
+        return [errors.get(i) or next(translations) for i in range(len(sentences))]
 
     def stream(self, sentence: str, language: str, **options: object) -> Iterator[Translation]:
         """The leading translation after every step of the search, the last being the result."""

@@ -26,10 +26,22 @@ def tiny_translator(seed: int = 0, **changes) -> Translator:
     torch.manual_seed(seed)
     tokenizer = TranslatorTokenizer.train_for(SENTENCES, 300, ["xx", "yy"])
     settings = {"width": 32, "num_heads": 2, "num_encoder_layers": 2, "num_decoder_layers": 2}
+    settings |= {"decoding": {"max_length": 12}}  # what a random one writes does not end
     config = TranslatorConfig(
         vocab_size=tokenizer.vocab_size, **{"max_length": 40, **settings, **changes}
     )
     return Translator(TranslatorNetwork(config, tokenizer).eval())
+
+
+def tiny_translator_of_words() -> Translator:
+    """As `tiny_translator`, writing several words that look at different ones."""
+    translator = tiny_translator(max_length=128)
+    with torch.no_grad():
+        for p in translator.network.parameters():
+            if p.dim() == 2:
+                p.mul_(6)
+        translator.network.decoder.token_embedding.weight[3:259] *= 0.1  # single bytes seldom win
+    return translator
 
 
 def draw_toy_pairs(number: int, seed: int) -> tuple[list[str], list[str]]:

@@ -9,8 +9,10 @@ import torch
 from model.errors import CaptionLensError
 from model.translation.translator import Translator
 from tests.support.translators import draw_toy_pairs
+from training.calibrate_translator import main as calibrate
 from training.loop.learner import WeightAverage
 from training.train_translator import main
+from training.translation.alignments import measure_drops
 
 
 def write_pairs(folder, name, number, seed):
@@ -47,6 +49,21 @@ def test_a_reversed_language_is_learned_exactly(run):
     for translation in translations:
         alignment = torch.tensor(translation.alignment)
         torch.testing.assert_close(alignment.sum(dim=1), torch.ones(len(translation.words)))
+
+
+@pytest.mark.slow
+def test_its_calibrated_alignment_names_the_words(run, tmp_path, capsys):
+    """Of a reversed sentence the right word is known: the last names the first."""
+    shutil.copytree(run / "best", tmp_path / "best")
+    files = write_pairs(tmp_path, "other", 60, 5)
+    assert calibrate(["--data", *files, "--translator", str(tmp_path / "best")]) == 0
+    translator = Translator.from_pretrained(tmp_path / "best")
+    right = []
+    for translation in translator.translate_all(draw_toy_pairs(100, seed=77)[0], "xx"):
+        own = torch.arange(len(translation.words)).flip(0).numpy()
+        right.append((translation.alignment.argmax(axis=1) == own).mean())
+        assert (measure_drops(translation).argmax(axis=1) == own).mean() > 0.5
+    assert sum(right) / len(right) > 0.9
 
 
 @pytest.mark.slow

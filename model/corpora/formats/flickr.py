@@ -26,14 +26,7 @@ def find_files(folder: Path) -> list[Path]:
 
 def read(folder: Path) -> Iterator[ListedPhoto]:
     """`name.jpg#k<TAB>caption` a line; `*.{train,dev,test}Images.txt` beside it list the splits."""
-    table = find_files(folder)[0]
-    captions: dict[str, list[str]] = defaultdict(list)
-    for number, line in read_lines(table):
-        name, tab, caption = line.partition("\t")
-        if not tab:
-            raise DataError(f"{table}, line {number}: no tab between image and caption")
-        texts = read_captions(caption, f"{table}, line {number}")
-        captions[re.sub(r"#[^#]*$", "", name)] += texts
+    captions = read_token_file(find_files(folder)[0])
     names_by_split: dict[str | None, list[str]] = {
         split: [line.strip() for _, line in read_lines(file)]
         for split, file in find_split_lists(folder).items()
@@ -42,6 +35,18 @@ def read(folder: Path) -> Iterator[ListedPhoto]:
     for split, names in (names_by_split or {None: list(captions)}).items():
         for name in dict.fromkeys(names):
             yield ListedPhoto(name, photos / name, captions.get(name, []), split)
+
+
+def read_token_file(table: Path) -> dict[str, list[str]]:
+    """The captions of each photo, by its name; raises DataError for a file of something else."""
+    captions: dict[str, list[str]] = defaultdict(list)
+    for number, line in read_lines(table):
+        name, tab, caption = line.partition("\t")
+        if not tab:
+            raise DataError(f"{table}, line {number}: no tab between image and caption")
+        texts = read_captions(caption, f"{table}, line {number}")
+        captions[re.sub(r"#[^#]*$", "", name)] += texts
+    return captions
 
 
 def find_split_lists(folder: Path) -> dict[str, Path]:

@@ -2,10 +2,12 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
 from model.__main__ import main
+from model.wording import UNFAMILIAR_SENTENCE
 from tests.support.translators import SENTENCES, tiny_translator
 
 
@@ -35,6 +37,22 @@ def test_standard_input_is_read_where_no_sentence_is_given(folder, capsys, monke
     monkeypatch.setattr("sys.stdin", io.StringIO("A dog.\n\nA cat.\n"))
     assert main(["translate", "--to", "yy", "--translator", folder]) == 0
     assert capsys.readouterr().out == expected
+
+
+def test_a_sentence_unlike_the_training_s_gets_a_note(folder, tmp_path, capsys):
+    output = tmp_path / "out.json"
+    command = ["translate", "A dog.", "--to", "xx", "--translator", folder, "--output", str(output)]
+    config = Path(folder, "config.json")
+    settings = json.loads(config.read_text())
+    for threshold, is_unlike in ((0.0, True), (-1e9, False)):
+        config.write_text(json.dumps(settings | {"unfamiliar_below": {"xx": threshold}}))
+        assert main(command) == 0
+        captured = capsys.readouterr()
+        assert captured.out.count("\n") == 1
+        note = f"note: 'A dog.': {UNFAMILIAR_SENTENCE}\n" if is_unlike else ""
+        assert captured.err == note
+        (record,) = json.loads(output.read_text(encoding="utf-8"))
+        assert record["unfamiliar"] == is_unlike
 
 
 def test_one_bad_sentence_does_not_stop_the_rest(folder, capsys):

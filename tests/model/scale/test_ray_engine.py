@@ -19,6 +19,7 @@ from model.scale.attempts import Attempts
 from model.scale.part_files import PartFiles
 from model.scale.plan import MAX_BATCH_SIZE, plan_batch_size, plan_workers
 from tests.support.tiny import draw_photo, tiny_captioner_with_memory
+from tests.support.translators import tiny_translator
 
 COLOURS = {name: (40 * i, 250 - 30 * i, 90) for i, name in enumerate("abcdefg")}
 
@@ -224,6 +225,32 @@ def test_captions_that_borrow_from_a_memory(run, tmp_path):
         assert status == 1 and f"with the memory {memory}; give another folder" in err
     status, _, err = run(tmp_path / "x", "--memory", folder, photos=folder)
     assert status == 1 and "no memory in it" in err and not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_captions_that_are_translated(run, checkpoint, tmp_path):
+    """They are the plain command's, and a folder of them is not gone on with in another way."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    tiny_translator(max_length=128).save_pretrained(tmp_path / "translator")
+    more = ["--language", "xx", "--translator", tmp_path / "translator"]
+    folder, file = tmp_path / "photos", tmp_path / "plain.jsonl"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.png").write_bytes(photo(name))
+    assert caption(folder, "--checkpoint", checkpoint, *more, "--output", file) == 0
+    expected = {r["image"]: r for r in lines(file)}
+    for form in ("jsonl", "parquet"):
+        output = tmp_path / form
+        assert run(output, *more, "--format", form, photos=folder)[0] == 0
+        parts = list(output.glob("part-*"))
+        rows = lines(*parts) if form == "jsonl" else pq.read_table(parts[0]).to_pylist()
+        assert {r["image"] for r in rows} == set(expected)
+        for row in rows:
+            for key in ("caption", "translation", "language"):
+                assert row[key] == expected[row["image"]][key]
+        for changed in ([], ["--language", "yy", *more[2:]]):
+            status, _, err = run(output, *changed, photos=folder)
+            assert status == 1 and "with translations into xx; give another folder" in err
 
 
 @pytest.mark.slow
