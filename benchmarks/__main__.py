@@ -9,11 +9,23 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from benchmarks import generate, machine, maps, memory, page, photo, start, step, training
+from benchmarks import (
+    generate,
+    machine,
+    maps,
+    memory,
+    page,
+    photo,
+    start,
+    step,
+    training,
+    translate,
+)
 from benchmarks.timing import print_rows
 
 PARTS = {"machine": machine, "photo": photo, "start": start, "page": page, "step": step}
-PARTS |= {"generate": generate, "maps": maps, "memory": memory, "training": training}
+PARTS |= {"generate": generate, "maps": maps, "memory": memory, "translate": translate}
+PARTS |= {"training": training}
 
 
 def main() -> None:
