@@ -25,8 +25,10 @@ from model.network.attention import KeyValues, MultiHeadAttention
 from model.network.decoder import TextDecoder
 from model.network.memory_encoder import RememberedCaption
 from model.network.network import Network
+from model.network.tokenizer import CaptionTokenizer
 from model.search.caption import Caption
 from model.search.generation import choose_options, stream_from_cache
+from model.translation import Translation
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,11 @@ class LessonStep:
         keys, values: (S, d), from the image.
         scores, weights: (S,), before and after the softmax.
         output: (d,), the values mixed in the shares of `weights`.
+        weights_so_far: (T, S), of every token so far; the last row is `weights`.
         all_weights: (heads, S), of every head of the layer; row `head` is `weights`.
         layer_output: (width,), all heads through the output projection.
-        weights_difference, output_difference: how far `all_weights` and `layer_output` are from
-            torch's, at most.
+        weights_difference, output_difference: how far the weights of all heads and the output of
+            the layer are from torch's, at most.
         token_texts: the T tokens as text; the query is the last one's.
         self_weights: (T, T), the same layer's self-attention, head of the same number: row t is
             what token t looked at.
@@ -55,6 +58,7 @@ class LessonStep:
     scores: Array
     weights: Array
     output: Array
+    weights_so_far: Array
     all_weights: Array
     layer_output: Array
     weights_difference: float
@@ -72,33 +76,44 @@ def take_step_apart(
     network: with a decoder of our own, a `TextDecoder`.
     image_features: (S, image_width), of an `EncodedPhoto`; other things to look at may follow.
     """
-    decoder = network.decoder
-    assert isinstance(decoder, TextDecoder)
-    block = decoder.blocks[layer]
+    assert isinstance(network.decoder, TextDecoder)
     tokens = [network.tokenizer.start, *caption.tokens[: caption.words[word].start]]
+    return _take_apart(network.decoder, network.tokenizer, image_features, tokens, layer, head)
+
+
+def _take_apart(
+    decoder: TextDecoder,
+    tokenizer: CaptionTokenizer,
+    features: Tensor,
+    tokens: list[int],
+    layer: int,
+    head: int,
+) -> LessonStep:
+    """The step after these tokens, the start token first, with features (S, width) to look at."""
+    block = decoder.blocks[layer]
 
     # what this layer's block reads, and what its cross-attention is given and gives
-    ids = torch.tensor([tokens], device=network.device)
-    cache = decoder.look_at(image_features[None])
-    x = decoder.embed(ids, torch.arange(len(tokens), device=network.device))
+    ids = torch.tensor([tokens], device=features.device)
+    cache = decoder.look_at(features[None])
+    x = decoder.embed(ids, torch.arange(len(tokens), device=features.device))
     for earlier_block, layer_cache in zip(
         decoder.blocks[:layer], cache.layers[:layer], strict=True
     ):
         x, *_ = earlier_block(x, layer_cache)
     after_text, *_ = block.attend_to_text(x, None)
-    last_token = block.cross_attn_norm(after_text)[:, -1:]
+    asking = block.cross_attn_norm(after_text)
     torch_output, torch_weights = block.cross_attn(
-        last_token, cache.layers[layer].cross_attn, need_weights=True
+        asking, cache.layers[layer].cross_attn, need_weights=True
     )
 
     # The same in NumPy: one head step by step, then the layer as a whole.
-    text = _to_numpy(last_token[0])
-    image = _to_numpy(decoder.image_projection(image_features))
+    text = _to_numpy(asking[0])
+    image = _to_numpy(decoder.image_projection(features))
     parameters = _get_parameters(block.cross_attn)
-    num_heads = network.config.num_heads
-    head_dim = network.config.width // num_heads
+    num_heads = block.cross_attn.num_heads
+    head_dim = text.shape[1] // num_heads
     columns = slice(head * head_dim, (head + 1) * head_dim)  # the head's, of each matrix
-    query = text @ parameters["w_query"][:, columns] + parameters["b_query"][columns]
+    query = text[-1:] @ parameters["w_query"][:, columns] + parameters["b_query"][columns]
     keys = image @ parameters["w_key"][:, columns] + parameters["b_key"][columns]
     values = image @ parameters["w_value"][:, columns] + parameters["b_value"][columns]
     scores = match_scores(query, keys)
@@ -117,7 +132,6 @@ def take_step_apart(
         mask=causal_mask(len(tokens)),
         **_get_parameters(block.self_attn),
     )
-    decode = network.tokenizer.tokenizer.decode
     return LessonStep(
         query=query[0],
         keys=keys,
@@ -125,11 +139,12 @@ def take_step_apart(
         scores=scores[0],
         weights=weights[0],
         output=output[0],
-        all_weights=all_weights[:, 0],
-        layer_output=layer_output[0],
+        weights_so_far=all_weights[head],
+        all_weights=all_weights[:, -1],
+        layer_output=layer_output[-1],
         weights_difference=float(np.abs(all_weights - _to_numpy(torch_weights[0])).max()),
         output_difference=float(np.abs(layer_output - _to_numpy(torch_output[0])).max()),
-        token_texts=["start", *(decode([token]).strip() for token in tokens[1:])],
+        token_texts=["start", *_name_tokens(tokenizer, tokens[1:])],
         self_weights=self_weights[head],
     )
 
@@ -175,6 +190,44 @@ def take_retrieval_apart(
     return RetrievalStep(step, read, word_weights)
 
 
+class TranslationStep(NamedTuple):
+    """A step whose query comes from one language, and its keys and values from another.
+
+    Attributes:
+        step: over the tokens of the source, its end token the last.
+        source_texts: these tokens as text.
+    """
+
+    step: LessonStep
+    source_texts: list[str]
+
+
+@torch.inference_mode()
+def take_translation_apart(
+    translation: Translation, word: int, layer: int, head: int
+) -> TranslationStep:
+    """As `take_step_apart`, of a translator: the step that chose a word of the translation."""
+    network = translation.network
+    tokenizer, decoder = network.tokenizer, network.decoder
+    source, _ = tokenizer.encode(translation.source)
+    ids = torch.tensor([[*source, tokenizer.end]], device=network.device)
+    features = network.encoder(decoder.token_embedding(ids))[0]
+    written = translation.tokens[: translation.words[word].start]
+    tokens = [tokenizer.starts[translation.language], *written]
+    step = _take_apart(decoder, tokenizer, features, tokens, layer, head)
+    return TranslationStep(step, [*_name_tokens(tokenizer, source), "end"])
+
+
+def choose_first_translation_step(translation: Translation) -> tuple[int, int, int]:
+    """The (word, layer, head) with which the lesson begins: the word that looked at one word of the
+    source most, and the head that looked at that one most."""
+    alignment = translation.alignment
+    word, source = np.unravel_index(alignment.argmax(), alignment.shape)
+    by_head = translation.head_weights[:, :, word, source]
+    layer, head = np.unravel_index(by_head.argmax(), by_head.shape)
+    return int(word), int(layer), int(head)
+
+
 def choose_first_step(explanation: Explanation) -> tuple[int, int, int]:
     """The (word, layer, head) with which the lesson begins: the word that owes most to the photo,
     and the head that did most for it there (weights × gradients, where positive)."""
@@ -213,6 +266,10 @@ def _get_parameters(block: MultiHeadAttention) -> dict[str, Array]:
         parameters[f"w_{name}"] = _to_numpy(cast(Tensor, linear.weight)).T
         parameters[f"b_{name}"] = _to_numpy(cast(Tensor, linear.bias))
     return parameters
+
+
+def _name_tokens(tokenizer: CaptionTokenizer, tokens: Sequence[int]) -> list[str]:
+    return [tokenizer.tokenizer.decode([token]).strip() for token in tokens]
 
 
 def _to_numpy(tensor: Tensor) -> Array:

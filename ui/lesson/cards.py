@@ -7,7 +7,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from model import Caption, Captioner
-from model.lesson.steps import LessonStep, RetrievalStep
+from model.lesson.steps import LessonStep, RetrievalStep, TranslationStep
+from model.translation import Translation
 from ui.lesson import pictures
 from ui.lesson.pictures import find_largest, format_first, format_number, format_tiny
 from ui.templates import render
@@ -21,9 +22,9 @@ def render_introduction() -> Markup:
     return _render("introduction")
 
 
-def render_elsewhere() -> Markup:
-    """The last card: other uses of the block."""
-    return _render("elsewhere")
+def render_elsewhere(has_translation: bool) -> Markup:
+    """The last card: other uses of the block, without translation where it is a step."""
+    return _render("elsewhere", has_translation=has_translation)
 
 
 def render_step_cards(
@@ -90,6 +91,34 @@ def render_retrieval_card(
     )
 
 
+def render_translation_card(
+    taken: TranslationStep, translation: Translation, word: int, layer: int, head: int
+) -> Markup:
+    """The card of step 8: the same block between two sentences."""
+    step, source_texts = taken
+    best = int(step.scores.argmax())
+    exponentials = np.exp(step.scores)
+    chosen = translation.words[word]
+    return _render(
+        "translation",
+        translation=translation.text,
+        language=translation.language,
+        word=chosen,
+        text_before=" ".join(earlier.text for earlier in translation.words[:word]),
+        pieces=chosen.stop - chosen.start,
+        layer=layer,
+        head=head,
+        step=step,
+        source_texts=source_texts,
+        best=best,
+        first_pairs=list(zip(step.query[:3], step.keys[best][:3], strict=True)),
+        exponential=exponentials[best],
+        total_exponential=exponentials.sum(),
+        # the row of each token chose the next one
+        asking=[*step.token_texts[1:], chosen.text],
+    )
+
+
 def render_message_card(message: str) -> Markup:
     """The card of step 7 where it cannot be taken, and why."""
     return _render("retrieval_message", message=message)
@@ -107,6 +136,7 @@ def _render(name: str, **values: Any) -> Markup:
         draw_head_maps=pictures.draw_head_maps,
         draw_share_list=pictures.draw_share_list,
         draw_triangle=pictures.draw_triangle,
+        draw_grid=pictures.draw_grid,
         **values,
     )
 

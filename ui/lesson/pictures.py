@@ -99,6 +99,17 @@ def draw_triangle(weights: np.ndarray, caption: str) -> Markup:
     return _HTML.triangle(weights, caption)
 
 
+def draw_grid(row_names: Sequence[str], column_names: Sequence[str], weights: np.ndarray) -> Markup:
+    """Weights (rows, columns) as squares whose areas are the shares, under the columns' names."""
+    sides = np.sqrt(weights)
+    rows = list(zip(row_names, sides, strict=True))
+    strongest = [
+        f"“{name}” at “{column_names[shares.argmax()]}” {format_number(shares.max())}"
+        for name, shares in zip(row_names, weights, strict=True)
+    ]
+    return _HTML.grid(column_names, rows, "Each row's largest: " + ", ".join(strongest))
+
+
 def find_largest(grid: np.ndarray) -> tuple[int, int]:
     """Row and column of the largest, from 0 at the top left."""
     row, col = np.unravel_index(grid.argmax(), grid.shape)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.events import Dependency
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
@@ -31,8 +32,15 @@ from ui.lesson.cards import (
     render_step_cards,
 )
 from ui.lesson.pictures import find_largest
+from ui.lesson.translation import (
+    TranslationChoices,
+    begin_translation_step,
+    lay_out_translation,
+    show_translation_step,
+)
 from ui.serving.captioners import Captioners
 from ui.serving.requests import MODEL_EVENT, PAGE_EVENT, request_handler
+from ui.serving.translation import get_translator
 from ui.uploads.photos import CLEAR_SCRIPT, create_examples, create_photo_input
 
 PICTURE_SIDE = 480  # pixels of the photo's longer side in the lesson's pictures
@@ -175,6 +183,7 @@ class LessonTab(NamedTuple):
     blind_card: gr.HTML
     sentences: gr.Textbox
     retrieval_card: gr.HTML
+    translation: TranslationChoices
 
     @property
     def step_outputs(self) -> list[Any]:
@@ -228,9 +237,11 @@ def _lay_out() -> LessonTab:
             visible=False,
         )
         retrieval_card = gr.HTML(apply_default_css=False)
-        gr.HTML(render_elsewhere(), apply_default_css=False)
+        translation = lay_out_translation()
+        has_translation = get_translator() is not None
+        gr.HTML(render_elsewhere(has_translation), apply_default_css=False)
     choices, sides = (word, layer, head), (cards, blind_card, sentences, retrieval_card)
-    return LessonTab(gr.State(None), photo, status, *choices, *sides)
+    return LessonTab(gr.State(None), photo, status, *choices, *sides, translation)
 
 
 def _connect(tab: LessonTab, captioners: Captioners, model: gr.Dropdown) -> None:
@@ -263,11 +274,40 @@ def _connect(tab: LessonTab, captioners: Captioners, model: gr.Dropdown) -> None
     # `change`, not `input`: an example or the page itself may bring the photo
     starting = tab.photo.change(start_if_new, inputs, tab.lesson_outputs, **settings)
     starting.failure(None, None, [tab.photo], js=CLEAR_SCRIPT, api_visibility="private")
-    model.change(start_if_new, inputs, tab.lesson_outputs, **settings)
+    restarting = model.change(start_if_new, inputs, tab.lesson_outputs, **settings)
+    if get_translator() is not None:
+        _connect_translation(tab, captioners, [starting, restarting])
     gr.on(
         [choice.input for choice in (tab.word, tab.layer, tab.head, tab.sentences)],
         choose_step,
         [tab.lesson, tab.word, tab.layer, tab.head, tab.sentences],
         tab.step_outputs,
+        **settings,
+    )
+
+
+def _connect_translation(tab: LessonTab, captioners: Captioners, lessons: list[Dependency]) -> None:
+    """Translate the caption of each lesson that begins, and show the step that is chosen."""
+
+    @request_handler(captioners)
+    def begin_step(lesson: Lesson | None, language: str):
+        return begin_translation_step(lesson.caption.text if lesson else "", language)
+
+    @request_handler(captioners)
+    def choose_translation_step(lesson: Lesson | None, *choice: Any):
+        if lesson is None or None in choice:  # chosen while the next photo's lesson begins
+            return gr.skip()
+        return show_translation_step(lesson.caption.text, *choice)
+
+    settings = PAGE_EVENT | MODEL_EVENT | {"trigger_mode": "always_last"}
+    choices = tab.translation
+    for listen in (*(lesson.then for lesson in lessons), choices.language.input):
+        inputs, outputs = [tab.lesson, choices.language], [*choices.inputs, choices.card]
+        listen(begin_step, inputs, outputs, **settings)
+    gr.on(
+        [choice.input for choice in (choices.word, choices.layer, choices.head)],
+        choose_translation_step,
+        [tab.lesson, *choices.inputs],
+        [choices.card],
         **settings,
     )
