@@ -40,6 +40,7 @@ from ui.serving.service import (  # noqa: E402
     make_shutdown_handler,
 )
 from ui.serving.shares import MAX_WAITING  # noqa: E402
+from ui.serving.translation import get_translator  # noqa: E402
 from ui.uploads.folder import UploadFolder  # noqa: E402
 
 # a line for each request, among what gradio prints
@@ -50,6 +51,7 @@ log.handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
 try:
     captioners = Captioners()
     captioners.get()  # the first one is there before the first visitor is
+    get_translator()
     folder = UploadFolder()
 except (CheckpointError, OSError) as error:
     print_error(error)

@@ -6,6 +6,7 @@ VARIABLES = """\
 environment variables:
   CAPTIONLENS_CHECKPOINT  captioner to open with, a folder or hub id; several, separated by
                           commas, become a menu (default: the shipped one)
+  CAPTIONLENS_TRANSLATOR  folder of the translator (default: the shipped one, if there is one)
   CAPTIONLENS_ALLOW_HUB   1 lets visitors name models of the hub (never on a Space)
   CAPTIONLENS_DEBUG       1 logs the trace of errors that visitors can mend themselves
   GRADIO_SERVER_NAME      address to listen on (default: 127.0.0.1; 0.0.0.0 for all)

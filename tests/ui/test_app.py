@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from model import load
+from model.translation.translator import SHIPPED_TRANSLATOR
 from tests.support.async_calls import run_async
 from tests.support.tiny import draw_photo, sharpen_attention, tiny_captioner
 from tools.browser import CHROMIUM, FLAGS
@@ -414,6 +415,7 @@ def test_endpoints(address, checkpoint, tmp_path):
         "/caption",
         "/explain",
         "/caption_many",
+        *(["/translate"] if SHIPPED_TRANSLATOR.is_dir() else []),
     }
 
 
@@ -435,7 +437,10 @@ def test_tools_for_a_language_model(address, checkpoint):
                 return tools, name, result
 
     tools, name, result = run_async(ask)
-    assert len(tools) == 3 and "Caption a photo" in tools[name].description
+    assert (
+        len(tools) == 3 + SHIPPED_TRANSLATOR.is_dir()
+        and "Caption a photo" in tools[name].description
+    )
     assert not result.isError
     seen = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
     assert result.content[0].text == load(checkpoint).caption(seen).text

@@ -9,6 +9,7 @@ import pytest
 from tests.support.uploads import encode_png, zip_files
 from ui.endpoints import add_endpoints
 from ui.serving.captioners import Captioners
+from ui.serving.translation import get_translator
 
 ENDPOINTS = ["/caption", "/explain", "/caption_many"]
 gradio_client = pytest.importorskip("gradio_client")
@@ -43,7 +44,9 @@ async def messages_of(job):
 
 def test_many_photos(address, checkpoint, tmp_path):
     client = gradio_client.Client(address, verbose=False)
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ENDPOINTS
+    with_translator = ["/translate"] if get_translator() else []
+    expected = [*ENDPOINTS, *with_translator]
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == expected
     (tmp_path / "03b.png").write_text("not a photo")
     zip_files(
         tmp_path, {"in/one.png": encode_png(), "two.png": encode_png((0, 0, 250)), "a.pdf": b"%PDF"}

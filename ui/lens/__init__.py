@@ -2,9 +2,9 @@
 
 It is one `gr.HTML` that only displays: its value comes from `ui.lens.values`, `lens.js` draws it.
 It triggers the events "explain" (a text, with a method, layer and head), "go_on" (a beginning that
-the model completes), "heads" (every head's map), "save" (a figure, or the data) and "give_up" (the
-maps that it waits for are not wanted). What a visitor shares (a picture, an animation) is made in
-the browser by `share.js`.
+the model completes), "heads" (every head's map), "translate" (the caption), "save" (a figure, or
+the data) and "give_up" (the maps that it waits for are not wanted). What a visitor shares (a
+picture, an animation) is made in the browser by `share.js`.
 """
 
 import json
@@ -14,12 +14,13 @@ import gradio as gr
 
 from model.output.overlays import CONTOUR, STYLES
 from ui.lens.values import EmptyValue, ExplainedValue
+from ui.serving.translation import name_languages
 
 FOLDER = Path(__file__).parent
 # one after the other, as one script
 SCRIPTS = (
     *("draw.js", "share.js", "state.js", "memory.js", "words.js", "play.js"),
-    *("settings.js", "heads.js", "requests.js", "lens.js"),
+    *("settings.js", "translation.js", "heads.js", "requests.js", "lens.js"),
 )
 
 
@@ -35,7 +36,8 @@ def create_lens(value: EmptyValue | ExplainedValue, elem_id: str) -> gr.HTML:
 
 
 def _make_script() -> str:
-    """The lens's scripts, after the styles of maps that they share with Python's figures."""
+    """The lens's scripts, after what they share with Python: the styles of maps that figures have
+    too, and the languages that the page offers."""
     styles = {
         name: {
             "label": style.label,
@@ -46,7 +48,10 @@ def _make_script() -> str:
         for name, style in STYLES.items()
     }
     scripts = [(FOLDER / name).read_text() for name in SCRIPTS]
-    return "\n".join([f"const STYLES = {json.dumps(styles)};", *scripts])
+    constants = {"STYLES": styles, "LANGUAGES": name_languages()}
+    return "\n".join(
+        [f"const {name} = {json.dumps(value)};" for name, value in constants.items()] + scripts
+    )
 
 
 def make_failure_script(lens: gr.HTML) -> str:

@@ -6,9 +6,10 @@ function show() {
   const wasDone = shown.state === "done";
   const before = captionText();
   stopPlaying();
-  refocus ||= !!document.activeElement.closest(".words, .captions, .alternatives")
+  refocus ||= !!document.activeElement.closest(".words, .targets, .captions, .alternatives")
     && lens.contains(document.activeElement);
   shown = value.state === "empty" ? value : { captions: [], hint: "", ...keep(value), ...value };
+  if (shown.language in LANGUAGES) language = shown.language; // that of before a reload
   lens.dataset.state = shown.state;
   busy(false);
   if (shown.state === "empty") {
@@ -53,6 +54,7 @@ function showDone(before) {
   showMemory();
   showCaptions();
   showStrip();
+  showTranslation();
   field("undo").hidden = !undoable.length;
   const text = captionText();
   choose(text === before ? selected : shown.first_word);
@@ -61,13 +63,20 @@ function showDone(before) {
   }
   refocus = false;
   find(".announcement").textContent = `Caption: ${text}`;
+  tellDone();
+}
+
+// What the lens shows is whole: the page keeps it over a reload.
+function tellDone() {
   element.dispatchEvent(new CustomEvent("lens:done", { bubbles: true, detail: shown }));
 }
 
-// The photo is sent when it is new; a list of captions and a hint belong to it.
+// The photo is sent when it is new; a list of captions and a hint belong to it. Other maps leave the
+// translation as it is.
 function keep(value) {
   if (value.state === "writing") return { photo: shown.photo };
-  return { photo: shown.photo, captions: shown.captions, hint: shown.hint };
+  const { photo, captions, hint, translation } = shown;
+  return { photo, captions, hint, translation };
 }
 
 function showCaptions() {
@@ -83,9 +92,13 @@ function showCaptions() {
   }));
 }
 
-const makeFrame = (word) =>
-  drawFrame(find(".stage img"), shown.words.map((w) => w.text), word, paint, setting("colours"));
-field("picture").onclick = async () => download(await encode(makeFrame(selected), "image/png"), "captionlens-picture.png");
+const makeFrame = (word) => drawWords(shown.words, word, paint);
+const drawWords = (words, word, paintMap) =>
+  drawFrame(find(".stage img"), words.map((w) => w.text), word, paintMap, setting("colours"));
+field("picture").onclick = async () => {
+  const frame = target === null ? makeFrame(selected) : drawWords(shown.translation.words, target, paintTarget);
+  download(await encode(frame, "image/png"), "captionlens-picture.png");
+};
 field("animation").onclick = async () => {
   const animation = await makeAnimation(shown.words.map((_, word) => makeFrame(word)));
   if (animation) download(animation, "captionlens.webp");
@@ -110,7 +123,7 @@ find(".stage img").onload = ({ target }) => {
 field("copy").onclick = async () => {
   let message = "Copied";
   try {
-    await navigator.clipboard.writeText(captionText());
+    await navigator.clipboard.writeText(translationText() || captionText());
   } catch {
     message = "Not allowed here"; // by the browser: only https pages may
   }

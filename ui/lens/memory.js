@@ -19,11 +19,9 @@ function showRemembered(index) {
   const weights = memory.weights[index].flat(), strongest = Math.max(...weights, 1e-12);
   const words = [...lens.querySelectorAll(".memory bdi")];
   words.forEach((word, i) => word.style.setProperty("--looked", weights[i] / strongest));
-  const ranked = words.map((word, i) => [weights[i], word.textContent]).sort((a, b) => b[0] - a[0]);
   find(".from-memory").replaceChildren(
     `${percent(memory.shares[index])} fell on remembered captions: most on `,
-    ...ranked.slice(0, 3).flatMap(([weight, text], i) =>
-      [i ? ", " : "", make("bdi", "", `“${text}”`), ` ${percent(weight)}`]),
+    ...nameStrongest(words.map((word, i) => [weights[i], word.textContent])),
     ".",
   );
 }

@@ -15,7 +15,7 @@ function play() {
   const goOn = () => {
     if (word === shown.words.length) {
       stopPlaying();
-      showWord(selected);
+      showChosen();
     } else showWord(word++);
   };
   player = setInterval(goOn, PLAY_MILLISECONDS);
@@ -27,5 +27,5 @@ function play() {
 field("play").onclick = () => {
   if (!player) return play();
   stopPlaying();
-  showWord(selected);
+  showChosen();
 };

@@ -49,6 +49,6 @@ for (const name of ["colours", "strength", "shared"]) {
     if (shown.state !== "done") return;
     showSettings();
     showStrip();
-    choose(selected);
+    showChosen();
   };
 }

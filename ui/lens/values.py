@@ -16,6 +16,7 @@ from model.explain.methods import METHODS, compute_image_share
 from model.search.caption import CaptionWord
 from model.wording import describe_likelihood
 from ui.lens.memory_values import MemoryValue, make_memory_value
+from ui.lens.translation_values import TranslationValue
 from ui.uploads.photos import fit_for_display, to_data_url
 
 
@@ -109,6 +110,9 @@ class ExplainedValue(_Explained, total=False):
     captions: list[RankedCaption]  # of the photo, best first
     hint: str
     memory: MemoryValue  # where the words could look at one
+    # the lens adds these, so that a reload brings them back
+    language: str  # that the visitor chose; empty: none
+    translation: TranslationValue
 
 
 def make_empty_value(prompt: str) -> EmptyValue:

@@ -9,15 +9,18 @@ function paint(canvas, word) {
 // Choosing a word keeps it; pointing at one only shows it.
 function choose(index) {
   selected = index;
+  target = null;
   lens.querySelectorAll(".word").forEach((button, i) => {
     button.setAttribute("aria-pressed", i === index);
     button.tabIndex = i === index ? 0 : -1;
   });
+  markTarget();
   showWord(index);
 }
 
 function showWord(index) {
   const word = shown.words[index];
+  clearTint();
   lens.querySelectorAll(".word").forEach((button, i) => button.classList.toggle("seen", i === index));
   const frames = find(".strip").children;
   [...frames].forEach((frame, i) => frame.setAttribute("aria-pressed", i === index));
@@ -29,6 +32,7 @@ function showWord(index) {
   showRemembered(index);
   showEarlier(index);
   showHeads(index);
+  lightTargets(index);
   find(".alternatives").hidden = !word.alternatives.length;
   find(".alternatives ul").replaceChildren(...word.alternatives.map((other) => {
     const row = make("li"), bar = make("i");
@@ -60,10 +64,8 @@ function showEarlier(index) {
   lens.querySelectorAll(".word").forEach((button, i) => {
     button.style.setProperty("--earlier", i < shares.length ? shares[i] / strongest : 0);
   });
-  const ranked = shares.map((share, i) => [share, shown.words[i].text]).sort((a, b) => b[0] - a[0]);
-  find(".earlier").hidden = !ranked.length;
-  find(".earlier span").replaceChildren(...ranked.slice(0, 3).flatMap(([share, text], i) =>
-    [i ? ", " : "", make("bdi", "", `“${text}”`), ` ${percent(share)}`]));
+  find(".earlier").hidden = !shares.length;
+  find(".earlier span").replaceChildren(...nameStrongest(shares.map((share, i) => [share, shown.words[i].text])));
 }
 
 function showWords() {
@@ -81,20 +83,25 @@ function showWords() {
       button.classList.add("revised"); // another hypothesis leads now
     }
     if (shown.state === "done") {
-      button.onmouseenter = () => { stopPlaying(); showWord(i); };
-      button.onmouseleave = () => showWord(selected);
-      button.onfocus = button.onclick = () => { stopPlaying(); choose(i); };
-      button.onkeydown = (event) => {
-        const last = shown.words.length - 1;
-        const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: last }[event.key];
-        if (to === undefined) return;
-        event.preventDefault();
-        list.children[Math.max(0, Math.min(last, to))].firstChild.focus();
-      };
+      listenToWord(button, i, showWord, choose);
     }
     item.append(button);
     return item;
   }));
+}
+
+// Has a word's button show it while it is pointed at, and choose it by click, touch and keyboard.
+function listenToWord(button, i, showIt, chooseIt) {
+  button.onmouseenter = () => { stopPlaying(); showIt(i); };
+  button.onmouseleave = showChosen;
+  button.onfocus = button.onclick = () => { stopPlaying(); chooseIt(i); };
+  button.onkeydown = (event) => {
+    const { children } = button.closest("ul"), last = children.length - 1;
+    const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    children[Math.max(0, Math.min(last, to))].firstChild.focus();
+  };
 }
 
 // The words stand above for the keyboard and for readers: this is for pointers.
@@ -127,6 +134,12 @@ function tintWords(event) {
   lens.querySelectorAll(".word").forEach((button, i) => {
     button.style.setProperty("--looked", maps[i][Math.max(0, row) * cols + Math.max(0, col)] / 255);
   });
+}
+
+// The three strongest of [share, text], named with their shares.
+function nameStrongest(pairs) {
+  return pairs.sort((a, b) => b[0] - a[0]).slice(0, 3).flatMap(([share, text], i) =>
+    [i ? ", " : "", make("bdi", "", `“${text}”`), ` ${percent(share)}`]);
 }
 
 function clearTint() {

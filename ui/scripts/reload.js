@@ -23,10 +23,11 @@ Object.assign(window.captionLens, {
     const skipped = Array(2 + numOptions).fill(SKIPPED);
     const isReload = performance.getEntriesByType("navigation")[0]?.type === "reload";
     const { photo, result, options } = readKept();
-    if (!isReload || !photo || location.hash.includes("/")) return skipped;
-    if (!(await fetch(photo.url)).ok) return skipped; // files are kept for an hour
+    const hasResult = photo || (photo === undefined && result); // of the photo that the page opens with
+    if (!isReload || !hasResult || location.hash.includes("/")) return skipped;
+    if (photo && !(await fetch(photo.url)).ok) return skipped; // files are kept for an hour
     const value = result ?? { state: "empty", prompt: "Choose “Caption” to see the photo's caption." };
-    return [photo, value, ...(options ?? skipped.slice(2))];
+    return [photo ?? SKIPPED, value, ...(options ?? skipped.slice(2))];
   },
 });
 document.addEventListener("lens:done", ({ target, detail }) => {

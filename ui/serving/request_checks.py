@@ -25,6 +25,8 @@ ACCEPTED_VALUES: dict[type, tuple[tuple[type, ...], str]] = {
     gr.Dropdown: ((str, int, float), "a name"),
     gr.Radio: ((str, int, float), "one of the choices"),
 }
+# Labels of inputs that an endpoint got later: programs that do not know them may leave them out.
+LATER_INPUTS = {"language"}
 JSON_NAMES = {
     bool: "true or false",
     int: "a number",
@@ -36,10 +38,13 @@ JSON_NAMES = {
 
 
 def check_values(blocks: Sequence[Block], values: Sequence[Any]) -> list[Any]:
-    """The values for these components. Null stands for what a component begins with.
+    """The values for these components. Null stands for what a component begins with, and so does a
+    last value that is left out, of `LATER_INPUTS`.
 
     Raises gr.Error, in one line, for too few, too many, and each of a wrong kind.
     """
+    if all(getattr(block, "label", "") in LATER_INPUTS for block in blocks[len(values) :]):
+        values = [*values, *[None] * (len(blocks) - len(values))]
     if len(values) != len(blocks):
         names = ", ".join(_get_label(block) for block in blocks)
         raise user_error(f"{len(values)} values came; give {len(blocks)}: {names or 'none'}.")

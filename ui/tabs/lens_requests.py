@@ -33,6 +33,7 @@ from ui.serving.captioners import Captioners
 from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, NEWEST_EVENT, PAGE_EVENT, request_handler
 from ui.serving.runs import Runs
+from ui.tabs.lens_translations import connect_translation
 from ui.tabs.memory import NONE, choose_memory
 from ui.uploads.photos import require_photo
 
@@ -247,6 +248,7 @@ def connect_lens(
     for event, answer, name in ((mapping, heads, "heads"), (saving, file, "file")):
         script = make_answer_script(lens, name)
         event.success(None, [answer], None, js=script, api_visibility="private")
+    connect_translation(lens, captioners)
     lens.give_up(end_runs, [runs], None, **PAGE_EVENT)
     for event in (explaining, mapping, saving):
         event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")

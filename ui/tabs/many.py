@@ -11,6 +11,7 @@ from ui.gradio_internals import save_to_cache
 from ui.serving.captioners import Captioners
 from ui.serving.requests import MANY_EVENT, MANY_SECONDS, PAGE_EVENT, request_handler
 from ui.serving.runs import Runs
+from ui.serving.translation import name_languages
 from ui.tabs.inputs import create_beams_slider
 from ui.tabs.many_captions import Job, caption_uploads, render_row, render_status
 from ui.tabs.many_files import make_csv, make_jsonl
@@ -49,6 +50,7 @@ class ManyTab(NamedTuple):
     job: gr.State
     files: gr.File
     num_beams: gr.Slider
+    language: gr.Dropdown
     start: gr.Button
     stop: gr.Button
     progress: gr.HTML
@@ -71,6 +73,7 @@ def _lay_out(captioners: Captioners) -> ManyTab:
             files = create_files_input()
             with gr.Accordion("Options", open=False):
                 num_beams = create_beams_slider(captioners)
+                language = create_language_menu()
             start = gr.Button("Write captions", variant="primary")
             stop = gr.Button("Stop", visible=False)
             progress = gr.HTML(render_status(""), **unstyled)
@@ -84,9 +87,17 @@ def _lay_out(captioners: Captioners) -> ManyTab:
                 limits=LIMITS,
                 **unstyled,
             )
+    choices, downloads = (files, num_beams, language), (csv, jsonl)
     return ManyTab(
-        gr.State(Runs()), gr.State(None), files, num_beams, start, stop, progress, csv, jsonl, table
+        gr.State(Runs()), gr.State(None), *choices, start, stop, progress, *downloads, table
     )
+
+
+def create_language_menu() -> gr.Dropdown:
+    """Into which language captions are translated; hidden where the page has no translator."""
+    names = name_languages()
+    choices = [("no other", ""), *((name, code) for code, name in names.items())]
+    return gr.Dropdown(choices, value="", label="Captions also in", visible=bool(names))
 
 
 def _update_buttons(is_running: bool) -> list[dict[str, Any]]:
@@ -97,7 +108,7 @@ def _update_buttons(is_running: bool) -> list[dict[str, Any]]:
 def _connect(tab: ManyTab, captioners: Captioners, model: gr.Dropdown) -> None:
     @request_handler(captioners, seconds=MANY_SECONDS)
     def write_captions(
-        runs: Runs, uploads: list[Upload], num_beams: float, name: str | None
+        runs: Runs, uploads: list[Upload], num_beams: float, language: str, name: str | None
     ) -> Iterator[list[Any]]:
         """Write the captions, a batch at a time; however it ends, what there is is offered."""
         job, rows = None, []
@@ -105,7 +116,7 @@ def _connect(tab: ManyTab, captioners: Captioners, model: gr.Dropdown) -> None:
             captioner = captioners.get(name)
             job = Job(count_photos(uploads), count_skipped(uploads))
             yield _show_rows(job, rows)
-            for batch in caption_uploads(captioner, uploads, int(num_beams)):
+            for batch in caption_uploads(captioner, uploads, int(num_beams), language):
                 job = replace(job, records=job.records + [record for record, _ in batch])
                 rows = rows + [
                     render_row(*result, row=row) for row, result in enumerate(batch, len(rows))
@@ -131,7 +142,7 @@ def _connect(tab: ManyTab, captioners: Captioners, model: gr.Dropdown) -> None:
     waiting = tab.start.click(_show_waiting, [tab.files], outputs, **PAGE_EVENT)
     waiting.success(
         write_captions,
-        [tab.runs, tab.files, tab.num_beams, model],
+        [tab.runs, tab.files, tab.num_beams, tab.language, model],
         outputs,
         trigger_mode="multiple",  # the one before, stopped, may still be within a step
         **PAGE_EVENT,

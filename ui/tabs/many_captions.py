@@ -10,9 +10,10 @@ from PIL import Image
 from model import Captioner
 from model.batches import BATCH_SIZE, caption_all
 from model.errors import ImageError
-from model.output.records import make_records
+from model.output.records import add_translations, make_records
 from model.wording import NOTHING_TO_SAY, describe_likelihood
 from ui.serving.cancellation import check_still_waiting
+from ui.serving.translation import require_translator
 from ui.templates import render
 from ui.uploads.files import Photo, Upload, list_photos
 from ui.uploads.photos import to_data_url
@@ -59,14 +60,17 @@ def render_status(words: str) -> Markup:
 
 
 def caption_uploads(
-    captioner: Captioner, uploads: list[Upload], num_beams: int | None = None
+    captioner: Captioner, uploads: list[Upload], num_beams: int | None = None, language: str = ""
 ) -> Iterator[list[tuple[dict[str, Any], Image.Image | None]]]:
     """Each photo's record and thumbnail, a batch at a time. Nothing runs once it is closed.
 
     A photo is encoded as soon as it was read and then dropped: at most one is in memory.
 
-    Raises OptionError for a number of beams that cannot be, before any photo is read.
+    language: into which captions are translated too, if it is not empty.
+
+    Raises OptionError for a number of beams or a language that cannot be, before any photo is read.
     """
+    translator = require_translator(language) if language else None
     options = {} if num_beams is None else {"num_beams": num_beams}
 
     def encode(photo: Photo):
@@ -82,10 +86,11 @@ def caption_uploads(
 
     photos = map(encode, list_photos(uploads))
     for batch in caption_all(captioner, photos, BATCH_SIZE, on_step=check_still_waiting, **options):
-        yield [
-            (make_records(name, result, captioner.name)[0], thumbnail)
-            for (name, thumbnail), result in batch
-        ]
+        records = [make_records(name, result, captioner.name)[0] for (name, _), result in batch]
+        if translator:
+            add_translations(records, translator, language)
+        thumbnails = [thumbnail for (_, thumbnail), _ in batch]
+        yield list(zip(records, thumbnails, strict=True))
 
 
 def render_row(record: dict[str, Any], thumbnail: Image.Image | None, row: int = 0) -> Markup:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from model.output.records import make_csv_heading, to_csv, to_jsonl
+from model.output.records import choose_csv_columns, make_csv_heading, to_csv, to_jsonl
 
 # Where a spreadsheet may see a formula begin, in both widths of its signs: at the start of a text,
 # and behind what parts cells in some country, with blanks and quotes between.
@@ -15,13 +15,15 @@ def make_csv(records: list[dict[str, Any]]) -> bytes:
     stranger's zip must not become formulas, whatever parts their cells: an apostrophe stands before
     what would. It begins with a byte order mark, without which Excel takes UTF-8 for something
     else."""
-    lines = [make_csv_heading()]
+    is_translated = any("language" in record for record in records)
+    columns = choose_csv_columns(has_memory=False, is_translated=is_translated)
+    lines = [make_csv_heading(columns)]
     for record in records:
         harmless = {
             key: FORMULA_START.sub(r"\1'", value) if isinstance(value, str) else value
             for key, value in record.items()
         }
-        lines.append(to_csv(harmless))
+        lines.append(to_csv(harmless, columns))
     return "".join(lines).encode("utf-8-sig")
 
 

@@ -11,9 +11,12 @@ import pytest
 from gradio.route_utils import delete_files_created_by_app
 
 from model.__main__ import main
+from model.errors import OptionError
 from tests.support.tiny import draw_photo
+from tests.support.translators import tiny_translator
 from tests.support.uploads import encode_png, zip_files
 from tests.support.waiting import wait_until
+from ui.serving import translation as page_translation
 from ui.serving.captioners import Captioners
 from ui.tabs import many as many_tab
 from ui.tabs import many_captions
@@ -53,6 +56,23 @@ def folder(tmp_path):
         (folder / f"{i:02}.png").write_bytes(encode_png((20 * i, 60, 30)))
     (folder / "03b.png").write_text("not a photo")
     return folder
+
+
+def test_captions_in_another_language(captioner, folder, monkeypatch):
+    translator = tiny_translator(max_length=128)
+    monkeypatch.setattr(page_translation, "get_translator", lambda: translator)
+    given = [Upload(str(path), path.name) for path in sorted(folder.iterdir())[2:5]]
+    (batch,) = caption_uploads(captioner, given, 1, "xx")
+    records = [record for record, _ in batch]
+    assert [record.get("language") for record in records] == ["xx", "xx", None]
+    for record in records[:2]:
+        assert record["translation"] == translator.translate(record["caption"], "xx").text
+    record = records[0] | {"translation": "<b>Hund"}
+    assert '<p lang="xx" dir="auto">&lt;b&gt;Hund</p>' in render_row(record, None)
+    failed = records[0] | {"translation": "", "translation_error": "too long"}
+    assert "too long</p>" in render_row(failed, None)
+    with pytest.raises(OptionError, match="no language 'de'"):
+        next(caption_uploads(captioner, given, 1, "de"))
 
 
 def test_rows_are_those_of_the_command_line(captioner, checkpoint, folder, capsys):

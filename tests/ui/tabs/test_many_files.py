@@ -26,6 +26,16 @@ def test_a_spreadsheet_sees_no_formula():
     assert json.loads(make_jsonl(done).splitlines()[0])["image"] == "=1+1.jpg"
 
 
+def test_translations_have_columns_where_there_are_some():
+    record = {"image": "a.jpg", "caption": "A dog.", "log_probability": -1.5, "words": []}
+    translated = record | {"translation": "=Ein Hund.", "language": "de"}
+    broken = {"image": "b.jpg", "error": "b.jpg: broken"}
+    rows = list(csv.reader(io.StringIO(make_csv([broken, translated]).decode("utf-8-sig"))))
+    assert rows[0] == ["image", "caption", "log_probability", "error", "translation", "language"]
+    assert rows[1][-2:] == ["", ""] and rows[2][-2:] == ["'=Ein Hund.", "de"]
+    assert "language" not in make_csv([broken, record]).decode("utf-8-sig")
+
+
 @pytest.mark.parametrize("parts_cells_with", ",;\t")
 @pytest.mark.parametrize(
     "name",
