@@ -16,6 +16,7 @@ from benchmarks import (
     memory,
     page,
     photo,
+    rivals,
     start,
     step,
     training,
@@ -24,8 +25,8 @@ from benchmarks import (
 from benchmarks.timing import print_rows
 
 PARTS = {"machine": machine, "photo": photo, "start": start, "page": page, "step": step}
-PARTS |= {"generate": generate, "maps": maps, "memory": memory, "translate": translate}
-PARTS |= {"training": training}
+PARTS |= {"generate": generate, "rivals": rivals, "maps": maps, "memory": memory}
+PARTS |= {"translate": translate, "training": training}
 
 
 def main() -> None:
