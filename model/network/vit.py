@@ -78,8 +78,9 @@ class ViT(ImageEncoder):
     """An image encoder of our own; new ones have random weights.
 
     Attributes:
-        merged_patches: how many patches each layer merges into others that are like them, see
-            `token_merging`; 0 for none. Where the weights of all patches are asked for, none are.
+        merged_patches: how many of all patches each layer merges into others that are like them,
+            see `token_merging`; 0 for none. Where patches are left out, as large a share of the
+            rest; where the weights of all patches are asked for, none.
     """
 
     def __init__(self, config: ViTConfig, image_size: tuple[int, int]):
@@ -139,11 +140,14 @@ class ViT(ImageEncoder):
 
     def _merge_and_encode(self, x: Tensor) -> Tensor:
         """What the last block makes of x (B, S, width), for each of its S places."""
+        # where patches are left out, as many fewer: else few tokens would be left
+        seen = x.shape[1] - self.num_prefix_tokens
+        count = round(self.merged_patches * seen / (self.num_tokens - self.num_prefix_tokens))
         state = MergedTokens.begin(x)
         for block in self.blocks:
             tokens, _, keys = block.attend(state.tokens, sizes=state.sizes)
             state = state._replace(tokens=tokens)
-            state = state.merge(keys, self.merged_patches, self.num_prefix_tokens)
+            state = state.merge(keys, count, self.num_prefix_tokens)
             state = state._replace(tokens=block.transform(state.tokens))
         return state.spread()
 

@@ -121,8 +121,15 @@ def test_every_place_keeps_a_feature(changes):
     assert all((row[:prefix, None] != row[prefix:]).any(dim=2).all() for row in features)
     assert not features.allclose(plain(pixels))
     torch.testing.assert_close(encoder.with_attention(pixels)[0], plain(pixels))
-    holes = torch.arange(0, 36, 3).expand(2, -1)
-    assert encoder(pixels, holes).shape == (2, prefix + 12, 16)
+
+
+@torch.inference_mode()
+def test_of_the_patches_that_are_seen_as_large_a_share_is_merged():
+    encoder = create_vit(6)
+    seen = torch.arange(0, 36, 3).expand(2, -1)
+    for row in encoder(torch.randn(2, 3, 24, 24), seen):
+        assert len(row) == 1 + 12
+        assert len(row.unique(dim=0)) == 1 + 12 - 6  # three layers, two each
 
 
 @pytest.mark.parametrize("merged_patches", [17, 18, 1000])
