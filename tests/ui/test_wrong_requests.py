@@ -98,16 +98,27 @@ def check_log(app):
     assert WORD not in log and "Traceback" not in log, log[-3000:]
 
 
+def find_right_value(component):
+    """What a visitor sends who changes nothing but the photo. The lesson's choices have no value
+    before there is one."""
+    if component["type"] == "image":
+        return PHOTO
+    value = component["props"].get("value")
+    missing = {"radio": 0, "dropdown": 0, "textbox": "a dog"}
+    return missing.get(component["type"]) if value is None else value
+
+
 def make_requests(page_config, event):
     """Wrong values in each place, beside right ones, and events of no page of ours."""
-    types = {component["id"]: component["type"] for component in page_config["components"]}
-    right = [PHOTO if types[index] == "image" else None for index in event["inputs"]]
+    components = {component["id"]: component for component in page_config["components"]}
+    right = [find_right_value(components[index]) for index in event["inputs"]]
     yield [*right, None], None
     for index in range(len(right)):
         for wrong in WRONG_VALUES:
             yield [*right[:index], wrong, *right[index + 1 :]], None
     for wrong in WRONG_EVENTS:
         yield right, wrong
+    yield right, None  # what the session holds now is what later events ask about
 
 
 def test_each_event_says_what_is_wrong(app):
