@@ -125,6 +125,6 @@ element.addEventListener("lens:translated", ({ detail }) => {
   tellDone();
 });
 element.addEventListener("lens:untranslated", () => {
-  if (!isTranslated()) find(".translation .note").textContent = "Not translated. Choose the language again.";
+  if (!isTranslated()) find(".translation .note").textContent = "Not translated. Choose “no other” and then the language again.";
 });
 const translationText = () => (language && isTranslated() ? shown.translation.words.map((w) => w.text).join(" ") : "");
