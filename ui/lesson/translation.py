@@ -49,6 +49,8 @@ def begin_translation_step(text: str, language: str) -> list[Any]:
         return [*[hidden] * 4, ""]
     try:
         translation = require_translator(language).translate(text, language)
+        if not translation.words:
+            raise OptionError("the translator has nothing to say")
     except OptionError as error:
         message = Markup('<p class="lesson">Not translated: {}.</p>').format(error)
         return [gr.update(visible=True), *[hidden] * 3, message]
@@ -71,7 +73,8 @@ def begin_translation_step(text: str, language: str) -> list[Any]:
 
 def show_translation_step(text: str, language: str, word: int, layer: int, head: int) -> Markup:
     """The card for one word of a caption's translation, one layer and one head."""
-    word, layer, head = int(word), int(layer), int(head)  # 1.0 is a choice as good as 1
     translation = require_translator(language).translate(text, language)
+    word = min(int(word), len(translation.words) - 1)  # it may be that of the language before
+    layer, head = int(layer), int(head)  # 1.0 is a choice as good as 1
     taken = take_translation_apart(translation, word, layer, head)
     return render_translation_card(taken, translation, word, layer, head)

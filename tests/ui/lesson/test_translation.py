@@ -41,6 +41,9 @@ def test_choices_follow_the_caption_and_the_language(translator):
     assert layer["choices"] == head["choices"] == [0, 1] and "8. Translation" in card
     shown = {step_8.show_translation_step(TEXT, "xx", 0, *choice) for choice in ((0, 0), (1, 1.0))}
     assert len(shown) == 2
+    last = len(translation.words) - 1
+    beyond = step_8.show_translation_step(TEXT, "xx", 99, 0, 0)  # of another language's words
+    assert beyond == step_8.show_translation_step(TEXT, "xx", last, 0, 0)
     assert 'lang="yy"' in step_8.begin_translation_step(TEXT, "yy")[-1]
     *hidden, card = step_8.begin_translation_step("", "xx")
     assert card == "" and not any(choice["visible"] for choice in hidden)
