@@ -22,6 +22,7 @@ ONE_AT_A_TIME = Lock()
 FAMILIES = {
     "vision-encoder-decoder": "model.checkpoint.families.vision_encoder_decoder",
     "blip": "model.checkpoint.families.blip",
+    "git": "model.checkpoint.families.git",
     "idefics3": "model.checkpoint.families.idefics3",
     "smolvlm": "model.checkpoint.families.idefics3",
     "llava": "model.checkpoint.families.llava",
@@ -30,16 +31,22 @@ FAMILIES = {
     "paligemma": "model.checkpoint.families.paligemma",
     "gemma3": "model.checkpoint.families.gemma3",
     "llava_onevision": "model.checkpoint.families.llava_onevision",
+    "qwen2_vl": "model.checkpoint.families.qwen_vl",
+    "qwen2_5_vl": "model.checkpoint.families.qwen_vl",
+    "qwen3_vl": "model.checkpoint.families.qwen_vl",
 }
 # by model_type: why no map can be made of it
 THROUGH_QUERIES = "its words see the photo through a few queries that do not know the words"
 WITHOUT_WEIGHTS = "some of its layers have no attention weights"
+OWN_PROGRAM = "it brings its own program, and none from elsewhere is run"
 UNFIT = {
     "blip-2": THROUGH_QUERIES,
     "instructblip": THROUGH_QUERIES,
     "kosmos-2": THROUGH_QUERIES,
-    "moondream1": "it brings its own program, and none from elsewhere is run",
+    "moondream1": OWN_PROGRAM,
+    "internvl_chat": f"{OWN_PROGRAM}; take the repository of the same name with -hf at its end",
     "qwen3_5": WITHOUT_WEIGHTS,
+    "qwen3_5_moe": WITHOUT_WEIGHTS,
     "lfm2_vl": WITHOUT_WEIGHTS,
 }
 

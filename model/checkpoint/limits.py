@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -32,6 +33,8 @@ MAX_TEXT_BYTES = 100_000_000  # a tokenizer of 250,000 words has 17 million
 MAX_HEADER_BYTES = 10_000_000  # of safetensors: a thousand tensors take a tenth of a million
 MAX_LAYERS = 200
 MAX_SIDE = 2048  # pixels of the encoder's input
+# model_types whose "size" bounds the pixels of a photo, not its sides; it is not followed here
+SIZED_BY_PIXELS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 MAX_BEAMS = 100
 MAX_WINDOW = 64  # patches a side, of which Swin keeps a table of their pairs
 
@@ -67,12 +70,18 @@ def weigh_files(folder: Path) -> None:
 def check_settings(folder: Path) -> None:
     """Raises CheckpointError for sizes that no captioner has."""
     weigh_files(folder)
+    settings: dict[str, Any] = {}
     for name in SETTINGS:
         try:
-            values = json.loads((folder / name).read_text(encoding="utf-8"))
+            settings[name] = json.loads((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             continue  # whoever needs it says what is wrong with it
+    config = settings.get("config.json")
+    family = config.get("model_type") if isinstance(config, dict) else None
+    for name, values in settings.items():
         for keys, number in _numbers(values):
+            if "size" in keys and family in SIZED_BY_PIXELS:
+                continue
             most = number
             if keys and ("layer" in keys[-1] or "depth" in keys[-1]):
                 most = MAX_LAYERS

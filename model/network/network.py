@@ -22,8 +22,10 @@ from model.network.vit import ViT
 
 if TYPE_CHECKING:  # transformers takes longer to import than a caption takes
     from model.network.bart_decoder import BartDecoder
-    from model.network.prompt_decoder import PromptDecoder
+    from model.network.prompt_decoder import OneSequenceDecoder
     from model.network.transformers_decoder import TransformersDecoder
+
+    OthersDecoder = TransformersDecoder | OneSequenceDecoder | BartDecoder
 
 
 @dataclass(frozen=True, eq=False)  # == of tensors is no yes or no
@@ -74,7 +76,7 @@ class Network(nn.Module):
         tokenizer: CaptionTokenizer,
         image_processor: ImageProcessor,
         encoder: ImageEncoder | None = None,
-        decoder: "TextDecoder | TransformersDecoder | PromptDecoder | BartDecoder | None" = None,
+        decoder: "TextDecoder | OthersDecoder | None" = None,
     ):
         super().__init__()
         self.config = config

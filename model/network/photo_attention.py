@@ -10,24 +10,22 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 LOOKING = "looking"  # the name of `attend_and_look` among transformers' attention functions
 
 
-def attend_and_look(
-    module: nn.Module,
+def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float,
+    columns: Tensor | None,
     softcap: float | None = None,
-    **_: object,
 ) -> tuple[Tensor, Tensor]:
-    """As transformers' eager attention, but where the module has `photo_columns`, only these of the
-    weights are given.
+    """As transformers' eager attention, but only these columns of the weights are given; None: all.
 
     They are cut out and put back before the values are summed: a copy that nothing is computed
     from would have no gradient.
 
     query: (rows, heads, T, head_dim); key, value: (rows, key heads, S, head_dim). Returns
-    (rows, T, heads, head_dim) and (rows, heads, T, photo's columns).
+    (rows, T, heads, head_dim) and (rows, heads, T, columns).
     """
     groups = query.shape[1] // key.shape[1]  # heads that share a key head (Ainslie et al. 2023)
     key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
@@ -38,11 +36,25 @@ def attend_and_look(
         scores = scores + attention_mask
     weights = scores.float().softmax(-1).to(query.dtype)
     looked_at = weights
-    columns = cast("Tensor | None", getattr(module, "photo_columns", None))
     if columns is not None:
         looked_at = weights[..., columns]
         weights = weights.index_copy(-1, columns, looked_at)
     return (weights @ value).transpose(1, 2).contiguous(), looked_at
+
+
+def attend_and_look(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    softcap: float | None = None,
+    **_: object,
+) -> tuple[Tensor, Tensor]:
+    """`attend` as one of transformers' attention functions: to the module's `photo_columns`."""
+    columns = cast("Tensor | None", getattr(module, "photo_columns", None))
+    return attend(query, key, value, attention_mask, scaling, columns, softcap)
 
 
 AttentionInterface.register(LOOKING, attend_and_look)

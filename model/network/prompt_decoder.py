@@ -11,6 +11,7 @@ keys and values are copied for every hypothesis.
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 import torch
@@ -25,7 +26,68 @@ from model.network.photo_attention import LOOKING, build_float_mask
 from model.network.transformers_decoder import read_layers, repeat_contexts
 
 
-class PromptDecoder(nn.Module):
+class OneSequenceDecoder(nn.Module, ABC):
+    """As `TextDecoder`, around a language model that reads the photo and the words as one sequence.
+
+    Args:
+        network: takes `input_ids` and a cache.
+        max_length: number of positions, the photo's not among them.
+    """
+
+    def __init__(self, network: PreTrainedModel, max_length: int):
+        super().__init__()
+        self.network, self.max_length, self.num_forced_tokens = network, max_length, 0
+        accepted = inspect.signature(network.forward).parameters
+        # transformers renamed it in 5.24
+        self._cache_name = "cache" if "cache" in accepted else "past_key_values"
+
+    @abstractmethod
+    def look_at(self, image_features: Tensor) -> Cache:
+        """See `TextDecoder.look_at`."""
+
+    def _describe_words(self, positions: Tensor, rows: int, seen: int) -> dict[str, Any]:
+        """What the network must be told of rows of words beside their tokens.
+
+        positions: (T,), counted from the first word.
+        seen: number of tokens before that, the photo's among them.
+        """
+        return {"position_ids": (positions + seen).expand(rows, -1)}
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cache: Cache,
+        need_weights: bool = False,
+        tree: TokenTree | None = None,
+    ) -> DecoderOutput:
+        """See `TextDecoder.forward`. Of the words' weights on each other nothing is given."""
+        positions = compute_positions(tokens, cache, self.max_length, tree)
+        rows, seen = len(tokens), cache.context_length
+        both = DynamicCache()
+        prompts = repeat_contexts(cache, rows)
+        for number, (layer, prompt) in enumerate(zip(cache.layers, prompts, strict=True)):
+            both.update(*(prompt.append(layer.self_attn) if layer.self_attn else prompt), number)
+        arguments: dict[str, Any] = {self._cache_name: both}
+        if tree is not None:
+            mask = torch.cat([tree.mask.new_ones(len(tree.mask), seen), tree.mask], dim=1)
+            dtype = cache.layers[0].cross_attn.keys.dtype
+            arguments["attention_mask"] = build_float_mask(mask, rows, dtype)
+        output = self.network(
+            input_ids=tokens,
+            output_attentions=need_weights,
+            use_cache=True,
+            **arguments,
+            **self._describe_words(positions, rows, seen),
+        )
+        longer = tuple(
+            layer._replace(self_attn=KeyValues(read.keys[:, :, seen:], read.values[:, :, seen:]))
+            for layer, read in zip(cache.layers, read_layers(both), strict=True)
+        )
+        weights = output.attentions if need_weights else None
+        return DecoderOutput(cast(Tensor, output.logits), Cache(longer), weights)
+
+
+class PromptDecoder(OneSequenceDecoder):
     """As `TextDecoder`, around a language model whose prompt holds the photo.
 
     The prompt, less its last token, is what the cache keeps as the image. The last token is the
@@ -50,9 +112,8 @@ class PromptDecoder(nn.Module):
         max_length: int,
         num_last_tokens: int = 0,
     ):
-        super().__init__()
-        self.network, self.max_length, self.start = network, max_length, prompt[-1]
-        self.num_forced_tokens = 0
+        super().__init__(network, max_length)
+        self.start = prompt[-1]
         self.prompt: Tensor
         self.register_buffer("prompt", torch.tensor(prompt), persistent=False)
         columns = self.prompt.eq(placeholder).nonzero()[:, 0].roll(num_last_tokens)
@@ -71,24 +132,12 @@ class PromptDecoder(nn.Module):
                     raise OptionError(
                         "the photo stands behind the prompt here: it cannot be changed"
                     )
-        accepted = inspect.signature(network.forward).parameters
-        # transformers renamed it in 5.24
-        self._cache_name = "cache" if "cache" in accepted else "past_key_values"
 
     def look_at(self, image_features: Tensor) -> Cache:
         """See `TextDecoder.look_at`: the whole prompt is read, with the photo in it."""
         ids = self.prompt.expand(len(image_features), -1)  # (images, P)
-        embed = cast(nn.Embedding, self.network.get_input_embeddings())
-        embeddings = embed(ids.index_fill(1, self.columns, 0))
-        embeddings = embeddings.index_copy(1, self.columns, image_features)
         read = DynamicCache()
-        self.network(
-            inputs_embeds=embeddings,
-            use_cache=True,
-            logits_to_keep=1,
-            **{self._cache_name: read},
-            **self._describe_prompt(ids),
-        )
+        self._read_prompt(ids, image_features, read)
         return Cache(
             tuple(
                 LayerCache(KeyValues(layer.keys[:, :, :-1], layer.values[:, :, :-1]))
@@ -96,43 +145,22 @@ class PromptDecoder(nn.Module):
             )
         )
 
+    def _read_prompt(self, ids: Tensor, image_features: Tensor, read: DynamicCache) -> None:
+        """Let the network read prompts (images, P) into its cache."""
+        self.network(
+            inputs_embeds=self._embed_prompt(ids, image_features),
+            use_cache=True,
+            logits_to_keep=1,
+            **{self._cache_name: read},
+            **self._describe_prompt(ids),
+        )
+
+    def _embed_prompt(self, ids: Tensor, image_features: Tensor) -> Tensor:
+        """Embeddings (images, P, width) with the photos' features in their places."""
+        embed = cast(nn.Embedding, self.network.get_input_embeddings())
+        embeddings = embed(ids.index_fill(1, self.columns, 0))
+        return embeddings.index_copy(1, self.columns, image_features)
+
     def _describe_prompt(self, ids: Tensor) -> dict[str, Tensor]:
         """What the network must be told of a prompt (images, P) beside its embeddings."""
         return {}
-
-    def _place_words(self, positions: Tensor, rows: int) -> Tensor:
-        """The network's own numbers of positions (T,) that are counted from the prompt's first."""
-        return positions.expand(rows, -1)
-
-    def forward(
-        self,
-        tokens: Tensor,
-        cache: Cache,
-        need_weights: bool = False,
-        tree: TokenTree | None = None,
-    ) -> DecoderOutput:
-        """See `TextDecoder.forward`. Of the words' weights on each other nothing is given."""
-        positions = compute_positions(tokens, cache, self.max_length, tree)
-        rows, seen = len(tokens), cache.context_length
-        both = DynamicCache()
-        prompts = repeat_contexts(cache, rows)
-        for number, (layer, prompt) in enumerate(zip(cache.layers, prompts, strict=True)):
-            both.update(*(prompt.append(layer.self_attn) if layer.self_attn else prompt), number)
-        arguments: dict[str, Any] = {self._cache_name: both}
-        if tree is not None:
-            mask = torch.cat([tree.mask.new_ones(len(tree.mask), seen), tree.mask], dim=1)
-            dtype = cache.layers[0].cross_attn.keys.dtype
-            arguments["attention_mask"] = build_float_mask(mask, rows, dtype)
-        output = self.network(
-            input_ids=tokens,
-            position_ids=self._place_words(positions + seen, rows),
-            output_attentions=need_weights,
-            use_cache=True,
-            **arguments,
-        )
-        longer = tuple(
-            layer._replace(self_attn=KeyValues(read.keys[:, :, seen:], read.values[:, :, seen:]))
-            for layer, read in zip(cache.layers, read_layers(both), strict=True)
-        )
-        weights = output.attentions if need_weights else None
-        return DecoderOutput(cast(Tensor, output.logits), Cache(longer), weights)

@@ -1,8 +1,8 @@
 """A vision transformer (Dosovitskiy et al. 2021): the third use of the one attention block, patches
 of a photo that look at each other.
 
-One network for ViT, DeiT, DINOv2, and the vision halves of CLIP, SigLIP and BLIP, which differ in
-what `ViTConfig` says.
+One network for ViT, DeiT, DINOv2, and the vision halves of CLIP, SigLIP, BLIP and GIT, which
+differ in what `ViTConfig` says.
 """
 
 from collections.abc import Sequence

@@ -57,6 +57,10 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6},
         {"class_token": False},
     ),
+    "git_vision_model": (
+        {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5},
+        {"input_norm": True, "patch_bias": False},
+    ),
     "blip_vision_model": ({"image_size": 384, "layer_norm_eps": 1e-5}, {}),
 }
 WHOLE_NUMBERS = {  # and the least that each may be

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import (
     BeitConfig,
     BertConfig,
@@ -12,8 +13,11 @@ from transformers import (
     BlipConfig,
     BlipForConditionalGeneration,
     BlipImageProcessor,
+    CLIPImageProcessor,
     DeiTConfig,
     Dinov2Config,
+    GitConfig,
+    GitForCausalLM,
     GPT2Config,
     GPT2TokenizerFast,
     PreTrainedModel,
@@ -142,7 +146,7 @@ def encoder_decoder(
         part.decoder_start_token_id, part.eos_token_id, part.pad_token_id = start, end, end
     model = enlarge_weights(model, "decoder")
     if decoder == "bert":
-        suppress_special_tokens(model.decoder, end, tokenizer)
+        suppress_special_tokens(model.decoder.cls.predictions.bias, end, tokenizer)
     return model, tokenizer
 
 
@@ -165,18 +169,39 @@ def blip(seed: int = 0) -> tuple[BlipForConditionalGeneration, PreTrainedTokeniz
         vision_config=SIZES | IMAGE | {"initializer_range": 0.02},
     )
     model = enlarge_weights(BlipForConditionalGeneration(config), "text_decoder")
-    suppress_special_tokens(model.text_decoder, config.text_config.sep_token_id, tokenizer)
+    bias = model.text_decoder.cls.predictions.bias
+    suppress_special_tokens(bias, config.text_config.sep_token_id, tokenizer)
     return model, tokenizer
 
 
-def suppress_special_tokens(
-    bert: PreTrainedModel, end: int, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    """As in a trained one: of the special tokens only the end is ever written."""
+def git(seed: int = 0, **changes: object) -> tuple[GitForCausalLM, PreTrainedTokenizerFast]:
+    """As `encoder_decoder`."""
+    torch.manual_seed(seed)
+    tokenizer = bert_tokenizer()
+    config = GitConfig(
+        **SIZES | {"hidden_size": 48},
+        vocab_size=len(tokenizer),
+        max_position_embeddings=POSITIONS,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+        vision_config=SIZES | IMAGE,
+        **changes,
+    )
+    model = enlarge_weights(GitForCausalLM(config), "git")
+    suppress_special_tokens(model.output.bias, config.eos_token_id, tokenizer)
+    return model, tokenizer
+
+
+def suppress_special_tokens(bias: Tensor, end: int, tokenizer: PreTrainedTokenizerFast) -> None:
+    """As in a trained one: of the special tokens only the end is ever written.
+
+    bias: (vocab_size,) of the logits.
+    """
     with torch.no_grad():
-        for token in [*tokenizer.all_special_ids, *range(len(tokenizer), bert.config.vocab_size)]:
+        for token in [*tokenizer.all_special_ids, *range(len(tokenizer), len(bias))]:
             if token != end:
-                bert.cls.predictions.bias[token] = -100
+                bias[token] = -100
 
 
 def enlarge_weights(model: PreTrainedModel, decoder: str) -> PreTrainedModel:
@@ -193,8 +218,13 @@ def enlarge_weights(model: PreTrainedModel, decoder: str) -> PreTrainedModel:
 def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    kind = BlipImageProcessor if model.config.model_type == "blip" else ViTImageProcessor
-    kind(size={"height": 32, "width": 32}).save_pretrained(folder)
+    side = {"height": 32, "width": 32}
+    if model.config.model_type == "git":  # which crops photos; here they are squashed
+        processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=side)
+    else:
+        kind = BlipImageProcessor if model.config.model_type == "blip" else ViTImageProcessor
+        processor = kind(size=side)
+    processor.save_pretrained(folder)
     return folder
 
 

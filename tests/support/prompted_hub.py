@@ -1,18 +1,23 @@
 """Tiny random captioners that hold the photo in their prompt, in the hub's layout, by transformers'
 own classes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from transformers import (
+    BaseImageProcessor,
     CLIPImageProcessor,
     CLIPVisionConfig,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessor,
     Gemma3TextConfig,
     GemmaConfig,
+    GotOcr2ImageProcessor,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessor,
     InternVLConfig,
     InternVLForConditionalGeneration,
     LlamaConfig,
@@ -20,15 +25,24 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessor,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2Config,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessor,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
     SiglipImageProcessor,
     SiglipVisionConfig,
     SmolVLMConfig,
     SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessor,
 )
 
 from tests.support.hub import train_byte_level
@@ -173,7 +187,62 @@ def make_onevision() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     return LlavaOnevisionForConditionalGeneration(config), tokenizer
 
 
+def make_qwen2() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    return _make_qwen(
+        Qwen2VLConfig, Qwen2VLForConditionalGeneration, embed_dim=32, hidden_size=32, mlp_ratio=2
+    )
+
+
+def make_qwen2_5(patch_size: int = 2) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    return _make_qwen(
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        hidden_size=32,
+        intermediate_size=48,
+        out_hidden_size=32,
+        window_size=32,
+        fullatt_block_indexes=[1],
+        patch_size=patch_size,
+    )
+
+
+def make_qwen3() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    return _make_qwen(
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        hidden_size=32,
+        intermediate_size=48,
+        out_hidden_size=32,
+        num_position_embeddings=64,
+        deepstack_visual_indexes=[0, 1],
+    )
+
+
+def _make_qwen(config_class: type, kind: type, **vision: object) -> tuple:
+    special = ("<|vision_start|>", "<|image_pad|>", "<|video_pad|>", "<|vision_end|>")
+    tokenizer = make_tokenizer("<|im_start|>", "<|im_end|>", *special)
+    start, image, video, end = tokenizer.convert_tokens_to_ids(list(special))
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
+    text = TEXT | {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
+    if config_class is Qwen3VLConfig:
+        text["head_dim"] = 8
+        rope["mrope_interleaved"] = True
+    config = config_class(
+        text_config=text | {"rope_parameters": rope},
+        vision_config={"depth": 2, "num_heads": 2, "patch_size": 2, "spatial_merge_size": 2}
+        | {"temporal_patch_size": 2}
+        | vision,
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+    )
+    return kind(config), tokenizer
+
+
+QWENS = {"qwen2_vl": make_qwen2, "qwen2_5_vl": make_qwen2_5, "qwen3_vl": make_qwen3}
 FAMILIES = {
+    **QWENS,
     "gemma3": make_gemma3,
     "llava_onevision": make_onevision,
     "llava": make_llava,
@@ -181,6 +250,34 @@ FAMILIES = {
     "smolvlm": make_smolvlm,
     "internvl": make_internvl,
     "paligemma": make_paligemma,
+}
+
+
+def make_sides(side: int) -> dict[str, int]:
+    return {"height": side, "width": side}
+
+
+def _make_tiles(kind: type[BaseImageProcessor]) -> BaseImageProcessor:
+    return kind(size={"longest_edge": 128}, max_image_size={"longest_edge": 64})
+
+
+def _make_qwen_processor() -> BaseImageProcessor:
+    # of which a photo may have so many pixels
+    return Qwen2VLImageProcessor(patch_size=2, size={"shortest_edge": 64, "longest_edge": 2**24})
+
+
+# the families' own image processors: some crop photos, cut them into tiles or keep their shape
+PROCESSORS: dict[str, Callable[[], BaseImageProcessor]] = {
+    **dict.fromkeys(QWENS, _make_qwen_processor),
+    "gemma3": lambda: Gemma3ImageProcessor(size=make_sides(64)),
+    "llava_onevision": lambda: LlavaOnevisionImageProcessor(
+        size=make_sides(34), image_grid_pinpoints=[[34, 34], [34, 68]]
+    ),
+    "llava": lambda: CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=make_sides(32)),
+    "idefics3": lambda: _make_tiles(Idefics3ImageProcessor),
+    "smolvlm": lambda: _make_tiles(SmolVLMImageProcessor),
+    "internvl": lambda: GotOcr2ImageProcessor(size=make_sides(64), crop_to_patches=True),
+    "paligemma": lambda: SiglipImageProcessor(size=make_sides(32)),
 }
 
 
@@ -200,13 +297,6 @@ def save_prompted(family: str, folder: Path, seed: int = 1) -> PreTrainedModel:
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = END, PAD
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    if family == "llava":  # which cuts photos to a square itself; here they are squashed
-        processor = CLIPImageProcessor(
-            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-        )
-    else:
-        side = 32 if family in ("paligemma", "llava_onevision") else 64
-        processor = SiglipImageProcessor(size={"height": side, "width": side})
-    processor.save_pretrained(folder)
+    PROCESSORS[family]().save_pretrained(folder)
     model.set_attn_implementation("eager")
     return model.eval()

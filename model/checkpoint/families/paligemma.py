@@ -2,6 +2,7 @@
 prompt in both directions."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,8 +34,8 @@ class PaliGemmaDecoder(PromptDecoder):
     def _describe_prompt(self, ids: Tensor) -> dict[str, Tensor]:
         return {"token_type_ids": torch.zeros_like(ids)}
 
-    def _place_words(self, positions: Tensor, rows: int) -> Tensor:
-        return positions.expand(rows, -1) + 1
+    def _describe_words(self, positions: Tensor, rows: int, seen: int) -> dict[str, Any]:
+        return super()._describe_words(positions + 1, rows, seen)
 
 
 def _embed_photos(core: PaliGemmaModel, pixel_values: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from model.network.config import CaptionerConfig
 from model.network.encoder_families import convert_encoder
 from model.network.image_processor import ImageProcessor, load_image_processor
 from model.network.network import Network
+from model.network.prompt_decoder import OneSequenceDecoder
 from model.network.tokenizer import CaptionTokenizer, can_read
 from model.network.transformers_decoder import TransformersDecoder
 from model.search.options import DecodingOptions
@@ -126,7 +127,7 @@ def assemble_network(
     folder: Path,
     *,
     encoder: PreTrainedModel,
-    decoder: TransformersDecoder | None,
+    decoder: TransformersDecoder | OneSequenceDecoder | None,
     text_config: PreTrainedConfig,
     tokenizer: PreTrainedTokenizerFast,
     processor: ImageProcessor,
@@ -243,11 +244,11 @@ def convert_generation_config(
 
     num_forced: tokens of an answer that are not searched for, at its beginning and end.
     unset_length: where the files name none; 20 is transformers' own.
-    known: further settings, which the family follows in its own way.
+    known: settings that the family deals with itself.
     """
-    values = {k: v for k, v in settings.to_diff_dict().items() if v is not None}
+    values = {k: v for k, v in settings.to_diff_dict().items() if v is not None and k not in known}
     # old files write every default; what is off chooses no words
-    others = {k: v for k, v in values.items() if k not in FOLLOWED | HARMLESS | set(known)}
+    others = {k: v for k, v in values.items() if k not in FOLLOWED | HARMLESS}
     if unknown := sorted(k for k, v in others.items() if v and (k not in OFF_AT_ONE or v != 1)):
         raise CheckpointError(
             f"{folder}: its settings for generate have {', '.join(unknown)}, "

@@ -20,11 +20,12 @@ from model.__main__ import main
 from model.checkpoint.families.vit_gpt2 import rename_gpt2_tensors
 from model.network.decoder import TextDecoder
 from model.network.transformers_decoder import TransformersDecoder
-from tests.support.hub import PHOTOS, SIZES, blip, change_settings, encoder_decoder, save
+from tests.support.hub import PHOTOS, SIZES, blip, change_settings, encoder_decoder, git, save
 
 OURS = [(encoder, "gpt2") for encoder in ("vit", "deit", "dinov2", "beit", "swin")]
-THEIRS = [("vit", "bert"), ("vit", "roberta"), ("swin", "bert"), ("beit", "roberta"), ("blip", "")]
-QUICK = [OURS[0], THEIRS[0], THEIRS[-1]]  # a family of each kind
+THEIRS = [("vit", "bert"), ("vit", "roberta"), ("swin", "bert"), ("beit", "roberta")]
+THEIRS += [("blip", ""), ("git", "")]
+QUICK = [OURS[0], THEIRS[0], *THEIRS[-2:]]  # a family of each kind
 FAMILIES = pytest.mark.parametrize(
     "encoder, decoder",
     [pytest.param(*f, marks=() if f in QUICK else pytest.mark.slow) for f in OURS + THEIRS],
@@ -33,8 +34,8 @@ FAMILIES = pytest.mark.parametrize(
 
 def hub_model(encoder: str, decoder: str, seed: int = 0) -> tuple:
     """A captioner of transformers and its tokenizer; half have a projection of the image."""
-    if encoder == "blip":
-        return blip(seed)
+    if not decoder:
+        return {"blip": blip, "git": git}[encoder](seed)
     return encoder_decoder(encoder, decoder, width=48 if seed % 2 else 32, seed=seed)
 
 
@@ -50,7 +51,7 @@ def test_captions_are_those_of_generate(encoder, decoder, seed, tmp_path):
     model, tokenizer = hub_model(encoder, decoder, seed)
     captioner = load(save(tmp_path, model, tokenizer))
     ours = (encoder, decoder) in OURS
-    assert isinstance(captioner.network.decoder, TextDecoder if ours else TransformersDecoder)
+    assert isinstance(captioner.network.decoder, TextDecoder) == ours
     end, pixels = captioner.network.tokenizer.end, captioner.network.pixel_values(PHOTOS)
     for options in (
         {"num_beams": 1},
@@ -91,7 +92,7 @@ def test_weights_are_those_of_generate(encoder, decoder, tmp_path):
         expected = torch.stack(output.cross_attentions)[:, 0]
     else:
         output = model.generate(
-            pixels,
+            pixel_values=pixels,
             num_beams=3,
             max_length=9,
             output_attentions=True,
@@ -99,7 +100,8 @@ def test_weights_are_those_of_generate(encoder, decoder, tmp_path):
         )
         assert output.sequences[0, 1:].tolist()[: len(caption.tokens)] == list(caption.tokens)
         beams = [0, *output.beam_indices[0, 1 : len(caption.tokens)].tolist()]
-        steps = [torch.stack(layers) for layers in output.cross_attentions]
+        attentions = output.attentions if encoder == "git" else output.cross_attentions
+        steps = [torch.stack(layers)[..., :17] for layers in attentions]
         # each step (layers, beams, heads, 1, S), of which the chosen beam
         expected = torch.stack([w[:, b, :, -1] for b, w in zip(beams, steps, strict=False)], 2)
     torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
@@ -195,7 +197,7 @@ def test_everything_works_on_it(encoder, decoder, tmp_path, capsys):
     photo = tmp_path / "photo.png"
     PHOTOS[0].save(photo)
     assert main(["info", "--checkpoint", str(folder)]) == 0
-    assert ("blip" if encoder == "blip" else "vision-encoder-decoder") in capsys.readouterr().out
+    assert ("vision-encoder-decoder" if decoder else encoder) in capsys.readouterr().out
     arguments = ["explain", str(photo), "--checkpoint", str(folder), "--text", "A dog runs."]
     assert main([*arguments, "--output", str(tmp_path / "maps.png")]) == 0
     captioner = load(folder)

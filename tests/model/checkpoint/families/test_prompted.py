@@ -4,19 +4,30 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import Idefics3ImageProcessor
+from transformers import (
+    Idefics3ImageProcessor,
+    Lfm2Config,
+    PixtralVisionConfig,
+    Qwen2VLImageProcessor,
+)
 
 from model import CheckpointError, OptionError, load
 from model.explain.replay import replay, replay_with_gradients
 from model.network.decoder import TokenTree
-from tests.support.prompted_hub import FAMILIES, save_prompted
+from tests.support.hub import change_settings
+from tests.support.prompted_hub import FAMILIES, QWENS, make_qwen2_5, save_prompted
 
 LENGTH = 9
+ALIKE = ("idefics3", "qwen2_vl")  # read by the file of another family, in the same way
+GRIDS = dict.fromkeys(FAMILIES, (4, 4)) | dict.fromkeys(QWENS, (16, 16))
 PIXELS = np.random.default_rng(3).integers(0, 256, (2, 6, 9, 3), dtype=np.uint8)
 PHOTOS = [Image.fromarray(pixels).resize((60, 40)) for pixels in PIXELS]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(f, marks=[pytest.mark.slow] if f in ALIKE else []) for f in FAMILIES],
+)
 def both(request, tmp_path_factory):
     """transformers' model and our captioner of the same files."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -39,6 +50,11 @@ def make_inputs(model, captioner, photos):
         inputs["pixel_values"] = pixels[:, None]
         inputs["image_sizes"] = torch.tensor([[32, 32]] * len(photos))
         inputs["batch_num_images"] = torch.tensor([2])
+    if model.config.model_type.startswith("qwen"):
+        patches, rows, cols = Qwen2VLImageProcessor().patchify(pixels, 2, 2, 2)
+        inputs["pixel_values"] = patches.flatten(0, 1)
+        inputs["image_grid_thw"] = torch.tensor([[1, rows, cols]] * len(photos))
+        inputs["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
     return inputs
 
 
@@ -74,7 +90,7 @@ def test_weights_are_those_of_generate(both):
     explanation = captioner.explain(PHOTOS[0], caption)
     attention = explanation.attention
     weights = torch.from_numpy(attention.weights)
-    assert attention.grid_size == (4, 4)
+    assert attention.grid_size == GRIDS[model.config.model_type]
     torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
     assert explanation.earlier_words(0) is None, "its prompt has the photo: not given"
 
@@ -102,6 +118,8 @@ def test_gradients_are_those_of_whole_matrices(both):
     inputs = make_inputs(model, captioner, PHOTOS[:1])
     ids = torch.cat([inputs["input_ids"], torch.tensor([tokens[:-1]])], 1)
     inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if "mm_token_type_ids" in inputs:
+        inputs["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
     if "token_type_ids" in inputs:
         is_word = int(model.config.model_type == "paligemma")  # 1 is a photo's for Gemma 3
         later = torch.full((1, len(tokens) - 1), is_word)
@@ -123,27 +141,31 @@ def test_the_grid_is_in_the_photos_order(both, tmp_path):
     encoder = captioner.network.encoder
     saved = {name: p.clone() for name, p in encoder.named_parameters()}
     for name, p in encoder.named_parameters():
-        if ("self_attn" in name or "mlp" in name) and p.dim() == 2:
+        if ("attn" in name or "mlp" in name) and p.dim() == 2:
             p.mul_(0.02)
     plain = torch.zeros(1, 3, *encoder.image_size)
     height, width = (s // n for s, n in zip(encoder.image_size, encoder.grid_size, strict=True))
     before = encoder(plain)[0]
-    for cell in range(16):
-        row, column = divmod(cell, 4)
-        painted = plain.clone()
-        painted[..., row * height : (row + 1) * height, column * width : (column + 1) * width] = 2
-        changes = (encoder(painted)[0] - before).norm(dim=-1)
-        assert int(changes.argmax()) == encoder.num_prefix_tokens + cell
+    rows, columns = encoder.grid_size
+    painted = plain.repeat(rows * columns, 1, 1, 1)
+    for cell in range(rows * columns):
+        row, column = divmod(cell, columns)
+        top, left = row * height, column * width
+        painted[cell, :, top : top + height, left : left + width] = 2
+    changes = (encoder(painted) - before).norm(dim=-1)
+    expected = encoder.num_prefix_tokens + torch.arange(rows * columns)
+    assert changes.argmax(1).equal(expected)
     for name, p in encoder.named_parameters():
         p.copy_(saved[name])
 
 
 def test_what_a_user_types_stays_text(both):
     model, captioner = both
-    for text in ("</s>", "a <image> here"):
+    placeholder = captioner.network.tokenizer.tokenizer.id_to_token(model.config.image_token_id)
+    for text in ("</s>", f"a {placeholder} here"):
         tokens, _ = captioner.network.tokenizer.encode(text)
         assert not {model.config.image_token_id, captioner.network.tokenizer.end} & set(tokens)
-    assert captioner.explain(PHOTOS[0], "A <image> dog.").heatmap(word=1).shape == (4, 4)
+    assert captioner.explain(PHOTOS[0], f"A {placeholder} dog.").heatmap(word=1).any()
 
 
 def test_typed_sentences_begin_as_written_ones(both):
@@ -172,11 +194,38 @@ def test_runners_up_and_streams(both):
 
 @pytest.mark.parametrize(
     "family, reason",
-    [("blip-2", "a few queries"), ("moondream1", "its own program"), ("lfm2_vl", "no attention")],
+    [
+        ("blip-2", "through a few queries"),
+        ("instructblip", "through a few queries"),
+        ("kosmos-2", "through a few queries"),
+        ("moondream1", "its own program"),
+        ("internvl_chat", "its own program, .* with -hf"),
+        ("qwen3_5", "no attention weights"),
+        ("qwen3_5_moe", "no attention weights"),
+        ("lfm2_vl", "no attention weights"),
+    ],
 )
 def test_what_does_not_fit_is_told_why(family, reason, tmp_path):
     (tmp_path / "config.json").write_text(f'{{"model_type": "{family}"}}')
     with pytest.raises(CheckpointError, match=f"a {family} model is not read: .*{reason}"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "half, config, reason",
+    [
+        (
+            "text_config",
+            Lfm2Config(num_hidden_layers=2, layer_types=["conv", "full_attention"]),
+            r"no attention weights \(conv\)",
+        ),
+        ("vision_config", PixtralVisionConfig(), "'pixtral'; these can be read: clip_vision_model"),
+    ],
+)
+def test_halves_of_another_kind_are_refused(half, config, reason, tmp_path):
+    save_prompted("llava", tmp_path)
+    change_settings(tmp_path, "config.json", **{half: config.to_dict()})
+    with pytest.raises(CheckpointError, match=reason):
         load(tmp_path)
 
 
@@ -221,6 +270,26 @@ def test_several_files_and_several_end_tokens(tmp_path):
     row = model.generate(**inputs, **settings)[0, inputs["input_ids"].shape[1] :].tolist()
     beams = captioner.caption(PHOTOS[0], num_beams=3, max_length=LENGTH, early_stopping=False)
     assert list(beams.tokens) == row[: len(beams.tokens)]
+
+
+def test_settings_that_draw_words_are_left_out(tmp_path):
+    """Those of Qwen: a caption is the likeliest one, unless drawing is asked for."""
+    model = save_prompted("qwen2_5_vl", tmp_path)
+    expected = load(tmp_path).caption(PHOTOS[0], max_length=LENGTH)
+    settings = model.generation_config
+    settings.update(do_sample=True, temperature=1e-6, top_k=1, repetition_penalty=1.05)
+    settings.save_pretrained(tmp_path)
+    captioner = load(tmp_path)
+    assert not captioner.options().sample
+    assert captioner.caption(PHOTOS[0], max_length=LENGTH) == expected
+
+
+def test_patches_that_would_make_a_huge_photo_are_refused(tmp_path, monkeypatch):
+    """Each of Qwen's photos is 16 times as wide as two patches."""
+    monkeypatch.setitem(FAMILIES, "qwen2_5_vl", lambda: make_qwen2_5(patch_size=65))
+    save_prompted("qwen2_5_vl", tmp_path)
+    with pytest.raises(CheckpointError, match="its photos have 2080 pixels, more than 2048"):
+        load(tmp_path)
 
 
 def test_more_than_the_machine_holds_is_told_before_it_is_read(tmp_path, monkeypatch):
