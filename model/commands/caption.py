@@ -154,10 +154,8 @@ def run(settings: argparse.Namespace) -> int:
         if output_format == "csv" and not (begun and begun.stat().st_size):
             file.write(make_csv_heading(csv_columns))
         for batch in batches:
-            records_by_photo = [
-                make_records(str(path), result, captioner.name, settings.memory)
-                for path, result in batch
-            ]
+            names = captioner.name, settings.memory, settings.prompt
+            records_by_photo = [make_records(str(path), result, *names) for path, result in batch]
             if translator is not None:
                 add_translations([*chain(*records_by_photo)], translator, settings.language)
             for (path, result), records in zip(batch, records_by_photo, strict=True):

@@ -23,8 +23,6 @@ def run_on_ray(settings: argparse.Namespace, options: dict[str, Any]) -> int:
         raise OptionError(f"--engine ray writes {' or '.join(FORMATS)}, not {output_format}")
     if settings.allow_pickle:
         raise OptionError("--allow-pickle does nothing with --engine ray")
-    if settings.prompt is not None:
-        raise OptionError("--prompt needs --engine builtin")
     if settings.resume:
         raise OptionError("--engine ray always resumes: leave --resume out")
     if settings.output == "-":
@@ -35,6 +33,7 @@ def run_on_ray(settings: argparse.Namespace, options: dict[str, Any]) -> int:
         settings.output,
         checkpoint=settings.checkpoint or SHIPPED,
         memory=settings.memory,
+        prompt=settings.prompt,
         language=settings.language,
         translator=settings.translator,
         options=options,

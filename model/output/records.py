@@ -21,11 +21,16 @@ from model.translation import Translation, Translator
 
 
 def make_records(
-    image: str, captions: list[Caption] | Exception, checkpoint: str, memory: str | None = None
+    image: str,
+    captions: list[Caption] | Exception,
+    checkpoint: str,
+    memory: str | None = None,
+    prompt: str | None = None,
 ) -> list[dict[str, Any]]:
     """A photo's records: one for each caption, or the one error.
 
     checkpoint, memory: their names. For translations see `add_translations`.
+    prompt: what was asked, if not the captioner's own question.
     """
     if isinstance(captions, Exception):
         return [{"image": image, **describe_error(captions)}]
@@ -37,6 +42,7 @@ def make_records(
             "words": [{"text": w.text, "probability": w.probability} for w in caption.words],
             "checkpoint": checkpoint,
             **({} if memory is None else _name_remembered(caption, memory)),
+            **({} if prompt is None else {"prompt": prompt}),
         }
         for caption in captions
     ]

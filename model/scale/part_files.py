@@ -27,7 +27,8 @@ class PartFiles:
         num_captioned, num_failed: photos that were added since.
 
     Raises OptionError if the folder's parts were captioned by another checkpoint, with another
-    memory or translated into another language (None: without).
+    memory, translated into another language (None: without), or asked by another prompt (None: the
+    captioner's own).
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class PartFiles:
         checkpoint: str,
         memory: str | None = None,
         language: str | None = None,
+        prompt: str | None = None,
     ):
         self.folder, self.format = Path(folder), format
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -44,15 +46,18 @@ class PartFiles:
         self.images_done: set[str] = set()
         parts = sorted(self.folder.glob("part-*"))
         for part in parts:
-            for image, part_checkpoint, part_memory, part_language in _read_images(part):
-                if (part_checkpoint, part_memory, part_language) != (checkpoint, memory, language):
-                    writer = part_checkpoint
-                    if part_memory != memory:
-                        writer += f" {_describe_memory(part_memory)}"
-                    if part_language != language:
-                        writer += f" {_describe_language(part_language)}"
-                    raise OptionError(f"{folder}: has captions by {writer}; give another folder")
-                self.images_done.add(image)
+            for row in _read_makers(part):
+                made = [row["checkpoint"]]
+                if row.get("memory") != memory:
+                    made.append(_describe_memory(row.get("memory")))
+                if row.get("language") != language:
+                    made.append(_describe_language(row.get("language")))
+                if row.get("prompt") != prompt:
+                    made.append(_describe_prompt(row.get("prompt")))
+                if made != [checkpoint]:
+                    maker = " ".join(made)
+                    raise OptionError(f"{folder}: has captions by {maker}; give another folder")
+                self.images_done.add(row["image"])
         self._part_number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
         self._records: list[dict[str, Any]] = []
         self._part_start = 0.0  # when the first of the records came, on the monotonic clock
@@ -104,18 +109,20 @@ def _describe_language(language: str | None) -> str:
     return "without translations" if language is None else f"with translations into {language}"
 
 
-def _read_images(part: Path) -> Iterator[tuple[str, str, str | None, str | None]]:
-    """(image, checkpoint, memory, language) of each record of a part."""
+def _describe_prompt(prompt: str | None) -> str:
+    return "without --prompt" if prompt is None else f"with --prompt {prompt!r}"
+
+
+def _read_makers(part: Path) -> Iterator[dict[str, Any]]:
+    """Of each record of a part its image, and what it was made by."""
     if part.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        wanted = {"image", "checkpoint", "memory", "language"}
+        wanted = {"image", "checkpoint", "memory", "language", "prompt"}
         names = set(pq.read_schema(part).names) & wanted
-        rows = pq.read_table(part, columns=sorted(names)).to_pylist()
+        yield from pq.read_table(part, columns=sorted(names)).to_pylist()
     else:
-        rows = map(json.loads, part.open(encoding="utf-8"))
-    for row in rows:
-        yield row["image"], row["checkpoint"], row.get("memory"), row.get("language")
+        yield from map(json.loads, part.open(encoding="utf-8"))
 
 
 def _write_parquet(records: list[dict[str, Any]], path: Path) -> None:
@@ -136,5 +143,7 @@ def _write_parquet(records: list[dict[str, Any]], path: Path) -> None:
     if "language" in records[0]:
         names = ("translation", "language", "translation_error")
         columns += [(name, pa.string()) for name in names]
+    if "prompt" in records[0]:
+        columns.append(("prompt", pa.string()))
     schema = pa.schema(columns)
     pq.write_table(pa.Table.from_pylist(records, schema), path, compression="zstd")

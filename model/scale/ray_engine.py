@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from model.batches import caption_readable
-from model.captioner import choose_device
+from model.captioner import Captioner, choose_device
 from model.errors import ImageError, RunError
 from model.images import load_image
 from model.loading import load
@@ -62,6 +62,7 @@ def caption_on_ray(
     checkpoint: str | Path,
     options: dict[str, Any],
     memory: str | None = None,
+    prompt: str | None = None,
     language: str | None = None,
     translator: str | None = None,
     format: str = "jsonl",
@@ -74,6 +75,7 @@ def caption_on_ray(
         paths: photos, Parquet files, WebDataset shards (tar), or folders of these.
         options: of `DecodingOptions`.
         memory: folder of a memory whose captions the words may look at too.
+        prompt: what the captioner is asked; None: its own question, if any.
         language, translator: into which language captions are translated too, and by whom: the
             folder, or None for the shipped one.
         format: of `part_files.FORMATS`.
@@ -89,16 +91,16 @@ def caption_on_ray(
     """
     check_output_folder(output)
     ray = _import_ray()
-    captioner = load(checkpoint)
+    captioner = _load_captioner(checkpoint, prompt)
     captioner.options(**options)  # raises OptionError before any photo is read
     if memory is not None:
         Memory.load(memory).check_captioner(captioner.network, captioner.name)
     if language is not None:
         load_translator(translator).check_language(language)
-    parts = PartFiles(output, format, captioner.name, memory, language)
+    parts = PartFiles(output, format, captioner.name, memory, language, prompt)
     done = {make_photo_key(image) for image in parts.images_done}
     sources = list(_list_sources(paths, done))
-    task = CaptionTask(checkpoint, options, memory, language, translator)
+    task = CaptionTask(checkpoint, options, memory, prompt, language, translator)
     was_running = ray.is_initialized()
     log = Path(output, LOG_FILE)
     with _redirect_output(log):
@@ -115,6 +117,11 @@ def caption_on_ray(
             if not was_running:
                 ray.shutdown()
     return PhotoCounts(len(parts.images_done), parts.num_captioned, parts.num_failed)
+
+
+def _load_captioner(checkpoint: str | Path, prompt: str | None) -> Captioner:
+    captioner = load(checkpoint)
+    return captioner if prompt is None else captioner.with_prompt(prompt)
 
 
 def _import_ray() -> ModuleType:
@@ -222,6 +229,7 @@ class CaptionTask(NamedTuple):
     checkpoint: str | Path
     options: dict[str, Any]
     memory: str | None
+    prompt: str | None
     language: str | None
     translator: str | None
 
@@ -245,7 +253,7 @@ class Worker:
         os.chdir(working_folder)
         torch.set_num_threads(num_threads)
         self.task, self.attempts = task, attempts
-        self.captioner = load(task.checkpoint).to(choose_device())
+        self.captioner = _load_captioner(task.checkpoint, task.prompt).to(choose_device())
         self.memory = None if task.memory is None else Memory.load(task.memory)
         if task.language is not None:
             self.translator = load_translator(task.translator)
@@ -260,7 +268,7 @@ class Worker:
             results = [self._caption_alone(row) for row in rows]
         self._call_attempts("finish", names)
         records = [
-            make_records(name, result, self.captioner.name, self.task.memory)
+            make_records(name, result, self.captioner.name, self.task.memory, self.task.prompt)
             for name, result in zip(names, results, strict=True)
         ]
         if self.task.language is not None:

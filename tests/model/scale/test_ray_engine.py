@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from model import load
 from model.__main__ import main
 from model.memory import Memory
 from model.scale import part_files, ray_engine
 from model.scale.attempts import Attempts
 from model.scale.part_files import PartFiles
 from model.scale.plan import MAX_BATCH_SIZE, plan_batch_size, plan_workers
+from tests.support.florence_hub import save_florence2
 from tests.support.tiny import draw_photo, tiny_captioner_with_memory
 from tests.support.translators import tiny_translator
 
@@ -254,6 +256,32 @@ def test_captions_that_are_translated(run, checkpoint, tmp_path):
 
 
 @pytest.mark.slow
+def test_every_worker_asks_the_prompt(run, tmp_path):
+    """A folder of answers is not gone on with by another question."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.png").write_bytes(photo(name))
+    save_florence2(tmp_path / "captioner")
+    plain = ["--checkpoint", tmp_path / "captioner", "--workers", 1, "--format", "parquet"]
+    asking = [*plain, "--prompt", "Name the colours."]
+    captioner = load(tmp_path / "captioner")
+    files = [str(folder / f"{name}.png") for name in "ab"]
+    asked = captioner.with_prompt("Name the colours.")
+    expected = {file: asked.caption(file).text for file in files}
+    assert expected != {file: captioner.caption(file).text for file in files}
+    output = tmp_path / "output"
+    assert run(output, *asking, photos=folder)[0] == 0
+    rows = pq.read_table(next(output.glob("part-*"))).to_pylist()
+    assert {r["image"]: r["caption"] for r in rows} == expected
+    assert {r["prompt"] for r in rows} == {"Name the colours."}
+    assert "2 were there" in run(output, *asking, photos=folder)[1]
+    status, _, err = run(output, *plain, photos=folder)
+    assert status == 1 and "with --prompt 'Name the colours.'; give another folder" in err
+
+
+@pytest.mark.slow
 def test_links_paths_and_members_that_occur_twice(run, tmp_path, monkeypatch):
     """Each photo has a record of its own; a later run finds them all by another path."""
     pa = pytest.importorskip("pyarrow")
@@ -308,6 +336,8 @@ def test_parts_are_whole_or_absent(tmp_path, monkeypatch):
     assert not (tmp_path / "errors.jsonl").exists()  # b.jpg is tried again
     with pytest.raises(ValueError, match="has captions by tiny; give another folder"):
         PartFiles(tmp_path, "jsonl", "other")
+    with pytest.raises(ValueError, match="captions by tiny without --prompt; give another folder"):
+        PartFiles(tmp_path, "jsonl", "tiny", prompt="Why?")
 
 
 def test_a_part_is_written_when_it_is_full_or_late(tmp_path, monkeypatch):
