@@ -5,15 +5,15 @@ import io
 from model.captioner import Captioner
 from model.output.records import make_records
 from model.scale import ray_engine
-from model.scale.ray_engine import Worker, read_source
+from model.scale.ray_engine import CaptionTask, Worker, read_source
 from tests.support.tiny import draw_photo, tiny_captioner
 
 
 def make_worker() -> Worker:
     """A worker without Ray."""
     worker = object.__new__(Worker)
-    worker.captioner, worker.options, worker.attempts = tiny_captioner(), {}, None
-    worker.memory = None
+    worker.task = CaptionTask("tiny", {}, memory=None, prompt=None, language=None, translator=None)
+    worker.captioner, worker.attempts, worker.memory = tiny_captioner(), None, None
     return worker
 
 
