@@ -1,6 +1,11 @@
 """A memory's two files: `memory.json` and `features.safetensors`. Sizes are checked before anything
-of that size is read, and nothing is unpickled."""
+of that size is read, and nothing is unpickled.
 
+`memory.json` has the digest of the features that it was saved with: files of two different saves
+are never taken for one memory.
+"""
+
+import hashlib
 import json
 import os
 import stat
@@ -20,6 +25,7 @@ ABOUT, FEATURES = "memory.json", "features.safetensors"
 MAX_ABOUT_BYTES = 1_000_000_000
 MAX_FEATURES_BYTES = 4_000_000_000
 MAX_HEADER_BYTES = 100_000  # of safetensors with one tensor
+DTYPES = ("F16", "F32")  # of the features, as safetensors names them
 
 
 def holds_memory(folder: Path) -> bool:
@@ -30,22 +36,26 @@ def holds_memory(folder: Path) -> bool:
 def write_memory(folder: Path, about: dict[str, Any], features: Tensor) -> None:
     """Write both files; `about` has captioner, encoder and photos.
 
-    What is there is replaced when both are whole, so that a full disk costs no memory.
+    What is there is replaced when both are whole, so that a full disk costs no memory. Cut off
+    while it is replaced, the folder holds no memory: never captions of one with features of another.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    digest = {"features_sha256": _compute_digest(features)}
     # ASCII, so that any string that Python holds can be written and comes back
-    text = json.dumps({"format": FORMAT, **about}, indent=0)
+    text = json.dumps({"format": FORMAT, **digest, **about}, indent=0)
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=folder) as unfinished:
         Path(unfinished, ABOUT).write_text(text + "\n", encoding="ascii")
         save_file({"features": features.contiguous()}, Path(unfinished, FEATURES))
-        for name in (ABOUT, FEATURES):
+        (folder / ABOUT).unlink(missing_ok=True)
+        for name in (FEATURES, ABOUT):
             os.replace(Path(unfinished, name), folder / name)
 
 
 def read_memory(folder: Path) -> tuple[dict[str, Any], Tensor]:
     """What `write_memory` wrote: the same `about`, and the features (photos, width).
 
-    Raises DataError, in one line, for files that are missing, cut, too large or do not fit.
+    Raises DataError, in one line, for files that are missing, cut, too large or do not belong
+    together.
     """
     path = folder / ABOUT
     if not holds_memory(folder):
@@ -67,7 +77,14 @@ def read_memory(folder: Path) -> tuple[dict[str, Any], Tensor]:
     ):
         raise _make_error(path, "not a whole memory")
     features = _read_features(folder / FEATURES, len(photos))
+    # memories saved before there was a digest have none
+    if about.get("features_sha256", digest := _compute_digest(features)) != digest:
+        raise _make_error(folder / FEATURES, f"not the features that {ABOUT} was saved with")
     return about, features
+
+
+def _compute_digest(features: Tensor) -> str:
+    return hashlib.sha256(features.contiguous().numpy()).hexdigest()
 
 
 def _is_photo(value: object) -> bool:
@@ -82,20 +99,25 @@ def _is_photo(value: object) -> bool:
 
 def _read_features(path: Path, num_photos: int) -> Tensor:
     _check_size(path, MAX_FEATURES_BYTES)
-    with path.open("rb") as file:  # the first eight bytes: how long the header is
-        if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
-            raise _make_error(path, "not features of a memory")
     try:
+        with path.open("rb") as file:  # the first eight bytes: how long the header is
+            if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
+                raise _make_error(path, "not features of a memory")
         with safe_open(path, framework="pt") as file:
             if list(file.keys()) != ["features"]:
                 raise _make_error(path, "not features of a memory")
-            shape = file.get_slice("features").get_shape()
+            stored = file.get_slice("features")
+            shape = stored.get_shape()
             if len(shape) != 2 or shape[0] != num_photos:
                 raise _make_error(path, f"features {shape} of {num_photos} photos")
+            if stored.get_dtype() not in DTYPES:
+                raise _make_error(path, "not features of a memory")
             features = file.get_tensor("features")
+    except OSError as error:
+        raise _make_error(path, f"cannot be read ({error.strerror})") from error
     except SafetensorError as error:
         raise _make_error(path, f"not a whole safetensors file ({error})") from error
-    if not features.is_floating_point() or not features.isfinite().all():
+    if not features.isfinite().all():
         raise _make_error(path, "not finite numbers")
     return features.clone()  # the file may be replaced while the memory is used
 

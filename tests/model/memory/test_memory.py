@@ -1,10 +1,14 @@
 """The memory by itself: what is remembered, found, kept in files, and refused."""
 
+import contextlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from model.corpora import CaptionedImage, read_data
 from model.errors import DataError, ImageError, OptionError
@@ -188,6 +192,66 @@ def test_damaged_files_are_one_clear_line(captioner, photos, tmp_path, name, dam
         Memory.load(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_files_of_two_memories_are_never_taken_for_one(captioner, photos, tmp_path):
+    """As many photos of the same width in both: nothing but the digest tells them apart."""
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder, listed in zip(folders, (photos[:2], photos[1:]), strict=True):
+        Memory.build(captioner, listed).save(folder)
+    shutil.copy(folders[0] / "features.safetensors", folders[1])
+    with pytest.raises(DataError, match=r"second/features.* not the features that memory\.json"):
+        Memory.load(folders[1])
+
+
+def test_a_memory_saved_without_a_digest_is_read(captioner, photos, tmp_path):
+    memory = Memory.build(captioner, photos)
+    memory.save(tmp_path)
+    about = json.loads((tmp_path / "memory.json").read_text())
+    del about["features_sha256"]
+    (tmp_path / "memory.json").write_text(json.dumps(about))
+    assert Memory.load(tmp_path).entries == memory.entries
+
+
+@pytest.mark.parametrize("num_steps", range(4))
+def test_a_save_that_is_cut_leaves_the_old_memory_or_none(
+    captioner, photos, tmp_path, monkeypatch, num_steps
+):
+    """Cut before each step of the file system that changes what is there, and after the last."""
+    first, second = Memory.build(captioner, photos[:2]), Memory.build(captioner, photos[1:])
+    first.save(tmp_path)
+    steps = iter(range(num_steps))
+
+    def cut_off(function):
+        def run(path, *more, **options):
+            if Path(path).parent.name.startswith(".unfinished") or Path(path).parent == tmp_path:
+                next(steps)  # the last raises StopIteration, as an interruption would
+            return function(path, *more, **options)
+
+        return run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut_off(os.replace))
+        patch.setattr(Path, "unlink", cut_off(Path.unlink))
+        with contextlib.suppress(StopIteration):
+            second.save(tmp_path)
+    if num_steps in (0, 3):
+        expected = second if num_steps else first
+        assert Memory.load(tmp_path).entries == expected.entries
+        assert Memory.load(tmp_path).features.equal(expected.features)
+    else:
+        with pytest.raises(DataError, match="no memory in it"):
+            Memory.load(tmp_path)
+    second.save(tmp_path)
+    assert Memory.load(tmp_path).entries == second.entries
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bfloat16, torch.float8_e4m3fn])
+def test_features_of_other_types_are_one_line(captioner, photos, tmp_path, dtype):
+    Memory.build(captioner, photos).save(tmp_path)
+    save_file({"features": torch.ones(3, 64).to(dtype)}, tmp_path / "features.safetensors")
+    with pytest.raises(DataError, match="not features of a memory"):
+        Memory.load(tmp_path)
 
 
 def test_the_caption_that_agrees_best_whatever_the_order():
