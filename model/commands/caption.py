@@ -24,6 +24,7 @@ from model.commands.inputs import (
 from model.error_reporting import print_error
 from model.errors import OptionError
 from model.output.records import (
+    Maker,
     add_translations,
     choose_csv_columns,
     count_captions,
@@ -136,10 +137,11 @@ def run(settings: argparse.Namespace) -> int:
     if settings.language is not None:
         translator = load_translator(settings.translator)
         translator.check_language(settings.language)
-    counts = count_captions(begun, output_format, csv_columns, settings.language) if begun else {}
-    done = {image for image, count in counts.items() if count >= settings.num_captions}
     memory = load_memory(settings.memory)
     captioner = load_captioner(settings.checkpoint, settings.allow_pickle, settings.prompt)
+    maker = Maker(captioner.name, settings.memory, settings.language, settings.prompt)
+    counts = count_captions(begun, output_format, csv_columns, maker) if begun else {}
+    done = {image for image, count in counts.items() if count >= settings.num_captions}
     photos = read_photos(settings.paths, done)
     batch_size = settings.batch_size or BATCH_SIZE
     batches = caption_all(captioner, photos, batch_size, memory=memory, **options)

@@ -8,7 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,14 +147,54 @@ def make_photo_key(image: str, folder: str = "") -> str:
     return path.encode("utf-8", errors="backslashreplace").decode()
 
 
+class Maker(NamedTuple):
+    """What makes captions, as their records name it. None: without; prompt None: the captioner's
+    own question."""
+
+    checkpoint: str
+    memory: str | None = None
+    language: str | None = None
+    prompt: str | None = None
+
+    def describe_other(self, record: Mapping[str, Any]) -> str | None:
+        """What made a caption's record, in words, where it was not this."""
+        other = Maker(
+            record.get("checkpoint", self.checkpoint),
+            *(record.get(name) for name in ("memory", "language", "prompt")),
+        )
+        words = [other.checkpoint]
+        if not _is_same_path(other.memory, self.memory):
+            memory = other.memory
+            words.append("without a memory" if memory is None else f"with the memory {memory}")
+        if other.language != self.language:
+            into = other.language
+            words.append(
+                "without translations" if into is None else f"with translations into {into}"
+            )
+        if other.prompt != self.prompt:
+            prompt = other.prompt
+            words.append("without --prompt" if prompt is None else f"with --prompt {prompt!r}")
+        is_same = len(words) == 1 and _is_same_path(other.checkpoint, self.checkpoint)
+        return None if is_same else " ".join(words)
+
+
+def _is_same_path(name: str | None, other: str | None) -> bool:
+    """Whether two names are recognised as one, as those of photos are."""
+    if name is None or other is None:
+        return name is other
+    return make_photo_key(name) == make_photo_key(other)
+
+
 def count_captions(
-    path: Path, format: str, csv_columns: Sequence[str] = CSV_COLUMNS, language: str | None = None
+    path: Path, format: str, csv_columns: Sequence[str], maker: Maker
 ) -> Counter[str]:
     """How many captions a file of records (format "jsonl" or "csv") holds for each image, by its
     `make_photo_key`. Errors are not counted, nor is a last line that was cut off.
 
-    Raises OptionError for a file of something else, and of captions with other columns or
-    translated into another language than these.
+    maker: of the captions that will be added.
+
+    Raises OptionError for a file of something else, of captions with other columns or translated
+    into another language than these, and for JSON lines of another maker.
     """
     data = path.read_bytes()
     whole_lines = data[: data.rfind(b"\n") + 1]
@@ -171,9 +211,11 @@ def count_captions(
             records = [dict(zip(columns, row, strict=True)) for row in rows]
         captioned = [record for record in records if not record.get("error")]
         for record in captioned:
-            if (begun := record.get("language")) != language:
+            if (begun := record.get("language")) != maker.language:
                 way = f"with translations into {begun}" if begun else "without translations"
                 raise _make_resume_error(path, way)
+            if format == "jsonl" and (other := maker.describe_other(record)):
+                raise OptionError(f"{path}: has captions by {other}; give another --output")
         return Counter(make_photo_key(record["image"]) for record in captioned)
     except OptionError:  # which is a ValueError too
         raise

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import OptionError
-from model.output.records import to_jsonl
+from model.output.records import Maker, to_jsonl
 
 FORMATS = ("jsonl", "parquet")
 ERRORS_FILE = "errors.jsonl"
@@ -44,19 +44,12 @@ class PartFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.num_captioned = self.num_failed = 0
         self.images_done: set[str] = set()
+        maker = Maker(checkpoint, memory, language, prompt)
         parts = sorted(self.folder.glob("part-*"))
         for part in parts:
             for row in _read_makers(part):
-                made = [row["checkpoint"]]
-                if row.get("memory") != memory:
-                    made.append(_describe_memory(row.get("memory")))
-                if row.get("language") != language:
-                    made.append(_describe_language(row.get("language")))
-                if row.get("prompt") != prompt:
-                    made.append(_describe_prompt(row.get("prompt")))
-                if made != [checkpoint]:
-                    maker = " ".join(made)
-                    raise OptionError(f"{folder}: has captions by {maker}; give another folder")
+                if other := maker.describe_other(row):
+                    raise OptionError(f"{folder}: has captions by {other}; give another folder")
                 self.images_done.add(row["image"])
         self._part_number = int(parts[-1].stem.removeprefix("part-")) if parts else 0
         self._records: list[dict[str, Any]] = []
@@ -99,18 +92,6 @@ class PartFiles:
                 file.writelines(map(to_jsonl, self._records))
         os.replace(unfinished, part)
         self._records = []
-
-
-def _describe_memory(memory: str | None) -> str:
-    return "without a memory" if memory is None else f"with the memory {memory}"
-
-
-def _describe_language(language: str | None) -> str:
-    return "without translations" if language is None else f"with translations into {language}"
-
-
-def _describe_prompt(prompt: str | None) -> str:
-    return "without --prompt" if prompt is None else f"with --prompt {prompt!r}"
 
 
 def _read_makers(part: Path) -> Iterator[dict[str, Any]]:

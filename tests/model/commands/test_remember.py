@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -105,6 +106,35 @@ def test_csv_with_a_memory_has_a_column_more(run, photos, memory, checkpoint, tm
     assert run(*command)[0] == 0
     status, _, err = run(*command, "--memory", memory, "--resume")
     assert status == 1 and "begun without a memory" in err
+
+
+def test_resume_says_what_wrote_the_earlier_lines(
+    run, photos, memory, checkpoint, tmp_path, monkeypatch
+):
+    """Another memory, or none, or another checkpoint: one line, and the file stays as it is."""
+    output, other = tmp_path / "captions.jsonl", tmp_path / "other"
+    shutil.copytree(memory, tmp_path / "copy")
+    tiny_captioner_with_memory().save_pretrained(other, torch.float32)
+    command = ["caption", photos, "--output", output, "--resume", "--checkpoint"]
+    with_memory = [*command, checkpoint, "--memory", memory]
+    for begin, go_on, writer in (
+        (with_memory, [*command, checkpoint], f"{checkpoint} with the memory {memory}"),
+        (with_memory, [*with_memory[:-1], tmp_path / "copy"], f"with the memory {memory}"),
+        ([*command, checkpoint], with_memory, f"{checkpoint} without a memory"),
+        ([*command, checkpoint], [*command, other], checkpoint),
+    ):
+        output.unlink(missing_ok=True)
+        assert run(*begin) == (0, "", "")
+        before = output.read_bytes()
+        status, _, err = run(*go_on)
+        assert status == 1 and err.count("\n") == 1
+        assert err.startswith(f"error: {output}: has captions by {checkpoint}")
+        assert err.endswith(f"{writer}; give another --output\n")
+        assert output.read_bytes() == before
+    output.unlink()
+    assert run(*with_memory) == (0, "", "")
+    monkeypatch.chdir(tmp_path)  # the same memory by another path
+    assert run(*with_memory[:-1], f"{memory.name}/") == (0, "", "")
 
 
 @pytest.mark.parametrize("command", ["caption", "explain"])

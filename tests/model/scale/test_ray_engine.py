@@ -338,6 +338,19 @@ def test_parts_are_whole_or_absent(tmp_path, monkeypatch):
         PartFiles(tmp_path, "jsonl", "other")
     with pytest.raises(ValueError, match="captions by tiny without --prompt; give another folder"):
         PartFiles(tmp_path, "jsonl", "tiny", prompt="Why?")
+    with pytest.raises(ValueError, match="by tiny without a memory; give another folder"):
+        PartFiles(tmp_path, "jsonl", "tiny", "memory")
+
+
+def test_a_memory_is_known_by_any_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = {"image": "a.jpg", "caption": "A dog.", "checkpoint": "tiny", "memory": "mine"}
+    with PartFiles("captions", "jsonl", "tiny", "mine") as parts:
+        parts.add([record])
+    for name in ("mine/", tmp_path / "mine"):
+        assert PartFiles("captions", "jsonl", "tiny", str(name)).images_done == {"a.jpg"}
+    with pytest.raises(ValueError, match="by tiny with the memory mine; give another folder"):
+        PartFiles("captions", "jsonl", "tiny", "other")
 
 
 def test_a_part_is_written_when_it_is_full_or_late(tmp_path, monkeypatch):
