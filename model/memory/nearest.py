@@ -5,7 +5,7 @@ in the parts of the space that are nearest to the query, and may miss some; with
 compared, which takes longer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 MAX_EXACT = 100_000  # entries
 # More than a cosine can be off in half precision: a 2000th of each number, summed in float32
 MAX_ROUNDING = 0.004
+BLOCK_SIZE = 4096  # entries that are in float32 at a time
 SHARE_SEARCHED = 1 / 8  # of FAISS's parts
 TRAINING_SIZE = 40  # entries a part from which FAISS learns where the parts are
 
@@ -50,7 +51,10 @@ class ExactSearch:
 
     def __init__(self, features: Tensor):
         self.features, self.mean = features, _compute_mean(features)
-        self.halves = _normalize(features, self.mean).half()
+        self.halves = torch.empty_like(features, dtype=torch.float16)
+        blocks = self.halves.split(BLOCK_SIZE)
+        for block, units in zip(blocks, _normalize_blocks(features, self.mean), strict=True):
+            block.copy_(units)
 
     def find(self, query: Tensor, k: int, left_out: Sequence[int]) -> list[Neighbour]:
         k = min(k, len(self.features) - len(left_out))
@@ -73,8 +77,7 @@ class FaissSearch:
         import faiss  # an optional extra
 
         self.faiss, self.mean = faiss, _compute_mean(features)
-        units = _normalize(features, self.mean).numpy()
-        num_entries, width = units.shape
+        num_entries, width = features.shape
         num_parts = int(num_entries**0.5)
         self.index = faiss.IndexIVFScalarQuantizer(
             faiss.IndexFlatIP(width),
@@ -83,8 +86,10 @@ class FaissSearch:
             faiss.ScalarQuantizer.QT_fp16,
             faiss.METRIC_INNER_PRODUCT,
         )
-        self.index.train(units[:: max(1, num_entries // (TRAINING_SIZE * num_parts))])
-        self.index.add(units)
+        sample = features[:: max(1, num_entries // (TRAINING_SIZE * num_parts))]
+        self.index.train(_normalize(sample, self.mean).numpy())
+        for units in _normalize_blocks(features, self.mean):
+            self.index.add(units.numpy())
         self.num_searched = max(1, int(num_parts * SHARE_SEARCHED))
 
     def find(self, query: Tensor, k: int, left_out: Sequence[int]) -> list[Neighbour]:
@@ -99,7 +104,15 @@ class FaissSearch:
 
 def _compute_mean(features: Tensor) -> Tensor:
     """The mean of features (entries, width): (width,) float32; zeros where there are none."""
-    return features.sum(dim=0, dtype=torch.float32) / max(len(features), 1)
+    total = torch.zeros(features.shape[1])
+    for block in features.split(BLOCK_SIZE):
+        total += block.sum(dim=0, dtype=torch.float32)
+    return total / max(len(features), 1)
+
+
+def _normalize_blocks(features: Tensor, mean: Tensor) -> Iterator[Tensor]:
+    """`_normalize`, block by block: all in float32 would take several times the features' memory."""
+    return (_normalize(block, mean) for block in features.split(BLOCK_SIZE))
 
 
 def _normalize(features: Tensor, mean: Tensor) -> Tensor:

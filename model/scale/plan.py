@@ -11,7 +11,11 @@ MAX_BATCH_SIZE = 32  # larger batches are no faster
 
 
 def plan_workers(
-    num_workers: int | None, cores: Sequence[int], num_gpus: int, memory: float
+    num_workers: int | None,
+    cores: Sequence[int],
+    num_gpus: int,
+    memory: float,
+    remembered: int = 0,
 ) -> tuple[int, int]:
     """The number of workers, and of threads for each.
 
@@ -20,11 +24,13 @@ def plan_workers(
             has memory for it.
         cores: of each machine.
         memory: bytes, of all machines together.
+        remembered: bytes that each worker takes for remembered photos.
 
     Raises OptionError for more workers than GPUs or, where there are none, cores.
     """
     if num_workers is None:
-        num_workers = num_gpus or max(1, min(sum(cores), int(memory // WORKER_MEMORY)))
+        fitting_workers = int(memory // (WORKER_MEMORY + remembered))
+        num_workers = num_gpus or max(1, min(sum(cores), fitting_workers))
     limit, kind = (num_gpus, "GPUs") if num_gpus else (sum(cores), "cores")
     if not 1 <= num_workers <= limit:
         raise OptionError(f"--workers must be from 1 to {limit}, Ray's {kind}, not {num_workers}")
@@ -37,7 +43,8 @@ def plan_workers(
     return num_workers, max(fitting, default=1)
 
 
-def plan_batch_size(worker_memory: float) -> int:
-    """The photos that a worker with this many bytes takes at a time."""
-    fitting = (worker_memory - WORKER_MEMORY) // PHOTO_MEMORY
+def plan_batch_size(worker_memory: float, remembered: int = 0) -> int:
+    """The photos that a worker with this many bytes, and so many taken for remembered photos, takes
+    at a time."""
+    fitting = (worker_memory - WORKER_MEMORY - remembered) // PHOTO_MEMORY
     return int(max(1, min(MAX_BATCH_SIZE, fitting)))

@@ -26,6 +26,7 @@ from model.errors import ImageError, RunError
 from model.images import load_image
 from model.loading import load
 from model.memory import Memory
+from model.memory.files import estimate_loaded_bytes
 from model.output.records import add_translations, make_photo_key, make_records
 from model.output_path import check_output_folder
 from model.scale.attempts import Attempts
@@ -348,8 +349,9 @@ def _caption_sources(
     cores = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes() if n["Alive"]]
     num_gpus = int(resources.get("GPU", 0))
     num_bytes = resources.get("memory", 0)  # of memory, on all machines
-    num_workers, num_threads = plan_workers(num_workers, cores, num_gpus, num_bytes)
-    batch_size = batch_size or plan_batch_size(num_bytes / num_workers)
+    remembered = 0 if task.memory is None else estimate_loaded_bytes(Path(task.memory))
+    num_workers, num_threads = plan_workers(num_workers, cores, num_gpus, num_bytes, remembered)
+    batch_size = batch_size or plan_batch_size(num_bytes / num_workers, remembered)
 
     working_folder = os.getcwd()
     attempts = ray.remote(num_cpus=0)(Attempts).remote()

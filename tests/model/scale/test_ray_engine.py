@@ -15,6 +15,7 @@ import torch
 from model import load
 from model.__main__ import main
 from model.memory import Memory
+from model.memory.files import estimate_loaded_bytes
 from model.scale import part_files, ray_engine
 from model.scale.attempts import Attempts
 from model.scale.part_files import PartFiles
@@ -197,7 +198,7 @@ def test_another_run_does_the_rest(first, run, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_captions_that_borrow_from_a_memory(run, tmp_path):
+def test_captions_that_borrow_from_a_memory(run, tmp_path, monkeypatch):
     """They are the plain command's, and a folder of them is not gone on with without it."""
     pq = pytest.importorskip("pyarrow.parquet")
     folder, memory, file = tmp_path / "photos", tmp_path / "memory", tmp_path / "plain.jsonl"
@@ -211,6 +212,10 @@ def test_captions_that_borrow_from_a_memory(run, tmp_path):
     more = ["--checkpoint", tmp_path / "captioner", "--memory", memory]
     assert caption(folder, *more, "--output", file) == 0
     expected = {r["image"]: r for r in lines(file)}
+    planned = []
+    monkeypatch.setattr(
+        ray_engine, "plan_workers", lambda *given: planned.append(given) or plan_workers(*given)
+    )
     for form in ("jsonl", "parquet"):
         output = tmp_path / form
         assert run(output, *more, "--format", form, photos=folder)[0] == 0
@@ -222,6 +227,7 @@ def test_captions_that_borrow_from_a_memory(run, tmp_path):
             assert row["remembered"] == plainly["remembered"] and row["memory"] == str(memory)
             assert row["caption"] == plainly["caption"]
             assert row["log_probability"] == pytest.approx(plainly["log_probability"], abs=1e-3)
+        assert planned[-1][-1] == estimate_loaded_bytes(memory) > 0
         assert "2 were there" in run(output, *more, "--format", form, photos=folder)[1]
         status, _, err = run(output, *more[:2], photos=folder)
         assert status == 1 and f"with the memory {memory}; give another folder" in err
@@ -395,6 +401,15 @@ def test_workers_and_batches_fit_the_machines():
     assert plan_batch_size(gigabyte) == 1
     assert plan_batch_size(2.1 * gigabyte) == 6
     assert plan_batch_size(64 * gigabyte) == MAX_BATCH_SIZE
+
+
+def test_each_worker_has_room_for_its_memory():
+    gigabyte = 10**9
+    assert plan_workers(None, [64], 0, 12 * gigabyte, remembered=gigabyte) == (4, 16)
+    assert plan_workers(None, [8], 0, 12 * gigabyte, remembered=20 * gigabyte) == (1, 8)
+    assert plan_workers(6, [8], 0, 12 * gigabyte, remembered=gigabyte) == (6, 1)  # as asked for
+    assert plan_batch_size(3.1 * gigabyte, gigabyte) == plan_batch_size(2.1 * gigabyte) == 6
+    assert plan_batch_size(3 * gigabyte, 2 * gigabyte) == 1
 
 
 def test_without_ray(photos, checkpoint, tmp_path, monkeypatch, capsys):
