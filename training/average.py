@@ -8,7 +8,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -20,18 +20,22 @@ from model.output_path import check_output_folder
 
 
 def check_compatible(captioners: Sequence[Captioner]) -> None:
-    """Raise CheckpointError for captioners of other sizes or with another tokenizer."""
+    """Raise CheckpointError for captioners of other sizes or with another vocabulary."""
     first = captioners[0]
     config, tokenizer = first.network.config, first.network.tokenizer.tokenizer.to_str()
     for other in captioners[1:]:
         other_config = replace(
             other.network.config, decoding=config.decoding, dropout=config.dropout
         )
-        other_tokenizer = other.network.tokenizer.tokenizer.to_str()
-        if other_config != config or other_tokenizer != tokenizer:
+        values, other_values = asdict(config), asdict(other_config)
+        differing = [name for name in values if values[name] != other_values.get(name)]
+        if not differing and other.network.tokenizer.tokenizer.to_str() != tokenizer:
+            differing = ["vocabulary"]
+        if differing:
             raise CheckpointError(
-                f"{other.name}: not of the same make as {first.name}; only runs that continued "
-                "from one checkpoint can be averaged"
+                f"{other.name}: not of the same make as {first.name}, they differ in "
+                f"{', '.join(differing)}; only runs that continued from one checkpoint can be "
+                "averaged"
             )
 
 

@@ -11,7 +11,7 @@ from model.errors import OptionError
 from model.output_path import check_output_file
 from model.translation import load_translator
 from training.options import HelpFormatter
-from training.translation.pairs import FILES_HELP, read_parallel_text
+from training.translation.pairs import FILES_HELP, check_sources, read_parallel_text
 from training.translation.scores import describe_scores
 
 
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         translator.check_language(language)
     if settings.num_beams < 1:
         raise OptionError(f"--num-beams: must be at least 1, not {settings.num_beams}")
+    check_sources(text, translator)
     result = {}
     for language in text.targets:
         sources = text.sentences[text.source]

@@ -23,13 +23,12 @@ from model.error_reporting import report_errors
 from model.errors import DataError
 from model.memory import Memory, RememberedPhoto
 from model.memory.memory import NUM_NEAREST, fingerprint_encoder, pool_photos
-from model.memory.nearest import Neighbour
+from model.memory.nearest import Neighbour, create_search
 from model.network.memory_encoder import stack_contexts
 from model.network.network import Network
-from model.network.tokenizer import as_sentence
 from model.output_path import check_output_folder
 from training.data import CaptionedImage, read_corpora
-from training.data.dataset import IGNORED, cache_features
+from training.data.dataset import IGNORED, cache_features, encode_caption
 from training.evaluation.data_checks import check_data
 from training.loop.precision import is_bfloat16_fast
 from training.options import (
@@ -46,6 +45,7 @@ from training.options import (
 )
 
 POOLING_BATCH = 256  # photos
+RETRIEVAL_BLOCK = 256  # photos whose nearest are looked for together
 
 
 def add_memory_encoder(captioner: Captioner, num_layers: int) -> Captioner:
@@ -65,7 +65,8 @@ def add_memory_encoder(captioner: Captioner, num_layers: int) -> Captioner:
 
 
 class Retriever:
-    """What each training photo is given to look at: captions of others, never its own.
+    """What each training photo is given to look at: captions of others, never its own, nor those of
+    a photo that has one of its captions, which may be the same photo under another name.
 
     Args:
         memory: of the training photos, in their order.
@@ -74,20 +75,31 @@ class Retriever:
 
     def __init__(self, memory: Memory, share_random: float):
         self.memory, self.share_random = memory, share_random
-        self.nearest = [
-            memory.nearest(memory.features[i : i + 1], NUM_NEAREST, leave_out={entry.name})[0]
-            for i, entry in enumerate(tqdm(memory.entries, "nearest", leave=False))
+        self.left_out = [
+            {entry.name, *memory.find_same_captions(entry.captions)} for entry in memory.entries
         ]
+        search = create_search(memory.features)
+        self.nearest: list[list[Neighbour]] = []
+        for start in tqdm(range(0, len(memory), RETRIEVAL_BLOCK), "nearest", leave=False):
+            stop = start + RETRIEVAL_BLOCK
+            enough = NUM_NEAREST + max(map(len, self.left_out[start:stop]))
+            block = search.find_many(memory.features[start:stop].float(), enough)
+            for index, neighbours in enumerate(block, start):
+                others = [n for n in neighbours if self._may_see(index, n.entry)]
+                self.nearest.append(others[:NUM_NEAREST])
+
+    def _may_see(self, index: int, entry: int) -> bool:
+        """Whether photo `index` may be given captions of this entry."""
+        return self.memory.entries[entry].name not in self.left_out[index]
 
     def choose_entries(self, index: int, random_numbers: random.Random) -> list[Neighbour]:
         """The entries for photo `index`: 1 to `NUM_NEAREST` of the nearest, or of any others."""
         count = random_numbers.randint(1, NUM_NEAREST)
         if random_numbers.random() >= self.share_random:
             return self.nearest[index][:count]
-        own = self.memory.entries[index].name
-        others = [i for i, entry in enumerate(self.memory.entries) if entry.name != own]
-        drawn = random_numbers.sample(others, min(count, len(others)))
-        return [Neighbour(i, 0.0) for i in drawn]
+        enough = min(count + len(self.left_out[index]), len(self.memory))
+        drawn = random_numbers.sample(range(len(self.memory)), enough)
+        return [Neighbour(i, 0.0) for i in drawn if self._may_see(index, i)][:count]
 
 
 def compute_loss(
@@ -98,8 +110,8 @@ def compute_loss(
 ) -> Tensor:
     """The mean cross-entropy of the captions' tokens.
 
-    image_features: (images, S, image_width). remembered, captions: for each image token lists
-        without start and end, of `captions` equally many an image.
+    image_features: (images, S, image_width). remembered: for each image token lists without start
+        and end. captions: token lists as `encode_caption` gives them, equally many an image.
     """
     flat = [tokens for group in remembered for tokens in group]
     features = iter(network.encode_captions(flat))
@@ -107,11 +119,10 @@ def compute_loss(
         torch.cat([image, *(next(features) for _ in group)])
         for image, group in zip(image_features, remembered, strict=True)
     ]
-    start, end = network.tokenizer.start, network.tokenizer.end
-    rows = [torch.tensor([start, *tokens, end]) for group in captions for tokens in group]
+    rows = [torch.tensor(tokens) for group in captions for tokens in group]
     tokens = nn.utils.rnn.pad_sequence(rows, True, IGNORED).to(network.device)
     labels = tokens[:, 1:]
-    inputs = tokens[:, :-1].masked_fill(tokens[:, :-1] == IGNORED, end)
+    inputs = tokens[:, :-1].masked_fill(tokens[:, :-1] == IGNORED, 0)
     logits = network.decoder(inputs, network.decoder.look_at(*stack_contexts(contexts))).logits
     return F.cross_entropy(
         logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, label_smoothing=0.1
@@ -179,10 +190,9 @@ def train(
     entries = tuple(RememberedPhoto(item.name, tuple(item.captions)) for item in items)
     memory = Memory(entries, pooled, captioner.name, fingerprint_encoder(network))
     retriever = Retriever(memory, settings.share_random)
-    longest = network.config.max_length - 1
     texts = [
-        [network.tokenizer.encode(as_sentence(text))[0][: longest - 1] for text in item.captions]
-        for item in items
+        [encode_caption(text, network.tokenizer, network.config.max_length) for text in captions]
+        for captions in (item.captions for item in items)
     ]
     assert network.memory_encoder is not None
     optimiser = torch.optim.AdamW(network.memory_encoder.parameters(), settings.rate)

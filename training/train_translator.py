@@ -10,7 +10,7 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from model.error_reporting import report_errors
-from model.errors import DataError, OptionError
+from model.errors import DataError
 from model.output_path import check_output_folder
 from model.translation.config import TranslatorConfig
 from model.translation.network import TranslatorNetwork
@@ -36,7 +36,12 @@ from training.options import (
     check_numbers,
 )
 from training.translation.batches import BatchDataset, collate_pairs, encode_pairs
-from training.translation.pairs import FILES_HELP, ParallelText, read_parallel_text
+from training.translation.pairs import (
+    FILES_HELP,
+    ParallelText,
+    check_sources,
+    read_parallel_text,
+)
 from training.translation.trainer import TranslationLearner, TranslationTrainer
 
 NUMBERS = {
@@ -150,12 +155,7 @@ def check_lengths(
         raise DataError("--train: every sentence is longer than --max-length")
     if left_out := text.num_lines * len(text.targets) - num_pairs:
         print(f"{left_out:,} pairs are longer than --max-length and left out", file=sys.stderr)
-    translator = Translator(network)
-    for number, sentence in enumerate(dev.sentences[dev.source], 1):
-        try:
-            translator.read_sentence(sentence)
-        except OptionError as error:
-            raise DataError(f"--dev, sentence {number}: {error}") from error
+    check_sources(dev, Translator(network))
 
 
 def create_trainer(

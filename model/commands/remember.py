@@ -1,12 +1,21 @@
 """`python -m model remember`: captioned photos that captions may borrow from."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from tqdm import tqdm
 
 from model.commands.inputs import add_checkpoint_option, add_pickle_option, load_captioner
-from model.corpora import DATA_HELP, FORMAT_HELP, FORMATS, SPLITS, read_data
+from model.corpora import (
+    DATA_HELP,
+    FORMAT_HELP,
+    FORMATS,
+    SPLITS,
+    CaptionedImage,
+    merge_splits,
+    read_data,
+)
 from model.error_reporting import print_error
 from model.errors import DataError, ImageError, OptionError
 from model.memory import Memory
@@ -39,9 +48,7 @@ def run(settings: argparse.Namespace) -> int:
     if holds_memory(output) and not settings.add:
         raise OptionError(f"{output}: holds a memory; add to it with --add, or name another folder")
     earlier = Memory.load(output) if settings.add else None
-    photos = read_data(settings.data, settings.format)
-    if settings.split:
-        photos = [photo for photo in photos if photo.split == settings.split]
+    photos = _read_photos(settings.data, settings.format, settings.split)
     captioner = load_captioner(settings.checkpoint, settings.allow_pickle)
     errors: list[ImageError] = []
 
@@ -61,3 +68,19 @@ def run(settings: argparse.Namespace) -> int:
     memory.save(output)
     print(f"{num_remembered} photos remembered, {len(memory)} in {output}")
     return int(bool(errors))
+
+
+def _read_photos(data: str, format: str | None, split: str | None) -> list[CaptionedImage]:
+    """The captioned photos of a split, or of all. Raises DataError for a split without any."""
+    listed = read_data(data, format)
+    if split is None:
+        return merge_splits(listed)
+    photos = [photo for photo in listed if photo.split == split]
+    if not photos:
+        counts = Counter(photo.split for photo in listed)
+        others = ", ".join(f"{name} has {count:,}" for name, count in counts.items())
+        raise DataError(
+            f"{data}: no captioned photos in the {split} split ({others}), nothing saved; choose "
+            "another --split"
+        )
+    return photos

@@ -1,7 +1,7 @@
 """Captioned photos, whatever format they are in, and the splits they belong to."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -204,3 +204,15 @@ def read_split(
                 f"{item.path}: missing, though it has captions" + (f"; {hint}" if hint else "")
             )
     return items
+
+
+def merge_splits(items: Iterable[CaptionedImage]) -> list[CaptionedImage]:
+    """Each photo once, with its captions in all splits that have it."""
+    merged: dict[tuple[str, Path], CaptionedImage] = {}
+    for item in items:
+        key = item.name, item.path
+        earlier = merged.get(key)
+        merged[key] = (
+            replace(earlier, captions=earlier.captions + item.captions) if earlier else item
+        )
+    return list(merged.values())

@@ -47,7 +47,7 @@ def write_memory(folder: Path, about: dict[str, Any], features: Tensor) -> None:
     """Write both files; `about` has captioner, encoder and photos.
 
     What is there is replaced when both are whole, so that a full disk costs no memory. Cut off
-    while it is replaced, the folder holds no memory: never captions of one with features of another.
+    while it is replaced, the folder holds no memory, never captions of one and features of another.
     """
     folder.mkdir(parents=True, exist_ok=True)
     digest = {"features_sha256": _compute_digest(features)}
@@ -94,7 +94,7 @@ def read_memory(folder: Path) -> tuple[dict[str, Any], Tensor]:
 
 
 def _compute_digest(features: Tensor) -> str:
-    return hashlib.sha256(features.contiguous().numpy()).hexdigest()
+    return hashlib.sha256(features.contiguous().numpy().data).hexdigest()
 
 
 def _is_photo(value: object) -> bool:

@@ -5,7 +5,8 @@ of all remembered photos and at unit length, their product is the cosine that ra
 """
 
 import hashlib
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,13 +18,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.corpora import read_data
+from model.corpora import merge_splits, read_data
 from model.errors import DataError, ImageError, OptionError
 from model.images import ImageSource, load_image
 from model.memory.files import read_memory, write_memory
 from model.memory.nearest import Neighbour, Search, create_search
 from model.network.memory_encoder import RememberedCaption
 from model.network.network import EncodedPhoto, Network
+from model.network.tokenizer import MAX_CHARACTERS
 
 NUM_NEAREST = 5  # remembered photos that a caption may borrow from
 BATCH_SIZE = 16  # photos that are encoded together
@@ -107,13 +109,28 @@ class Memory:
         on_error: called with the error of each photo that cannot be read, which is then left out.
         on_step: called after every few photos; what it raises ends the work.
 
-        Raises DataError for a folder without captioned photos and for a photo without captions, and
-        ImageError for a photo that cannot be read where there is no `on_error`.
+        Raises DataError for a folder without captioned photos, for a photo without captions and for
+        two photos of one name, and ImageError for a photo that cannot be read where there is no
+        `on_error`.
         """
+        if isinstance(photos, str | Path):
+            photos = merge_splits(read_data(photos))
+        listed = _check_photos(photos)
         network = captioner.network
-        empty = torch.zeros(0, 2 * network.config.image_width, dtype=torch.float16)
-        nothing = cls((), empty, captioner.name, fingerprint_encoder(network))
-        return nothing.add(captioner, photos, on_error=on_error, on_step=on_step)
+        entries: list[RememberedPhoto] = []
+        features = [torch.zeros(0, 2 * network.config.image_width, dtype=torch.float16)]
+        readable = _read_photos(listed, on_error)
+        while batch := list(islice(readable, BATCH_SIZE)):
+            encoded = network.encode([image for _, image in batch])
+            pooled = pool_photos(encoded, network.encoder.num_prefix_tokens)
+            features.append(pooled.to("cpu", torch.float16))
+            entries += [
+                RememberedPhoto(photo.name, tuple(c for c in photo.captions if c.strip()))
+                for photo, _ in batch
+            ]
+            on_step()
+        encoder = fingerprint_encoder(network)
+        return cls(tuple(entries), torch.cat(features), captioner.name, encoder)
 
     def add(
         self,
@@ -125,30 +142,30 @@ class Memory:
     ) -> "Memory":
         """This memory with more photos; one of a name that is there takes its place.
 
-        Takes and raises what `build` does, and raises OptionError for another captioner.
+        Only the new photos are encoded. Takes and raises what `build` does, and raises OptionError
+        for another captioner.
         """
         self._check_encoder(captioner.network, captioner.name)
-        listed = read_data(photos) if isinstance(photos, str | Path) else photos
-        by_name = {photo.name: photo for photo in listed}
-        for photo in by_name.values():
-            if not any(caption.strip() for caption in photo.captions):
-                raise DataError(f"{photo.name}: no captions to remember; add one, or leave it out")
-        readable = _read_photos(by_name.values(), on_error)
-        features, added = [], []
-        while batch := list(islice(readable, BATCH_SIZE)):
-            encoded = captioner.network.encode([image for _, image in batch])
-            pooled = pool_photos(encoded, captioner.network.encoder.num_prefix_tokens)
-            features.append(pooled.to("cpu", torch.float16))
-            added += [
-                RememberedPhoto(photo.name, tuple(c for c in photo.captions if c.strip()))
-                for photo, _ in batch
-            ]
-            on_step()
-        replaced = {entry.name for entry in added}
-        kept = [i for i, entry in enumerate(self.entries) if entry.name not in replaced]
+        return self.join(Memory.build(captioner, photos, on_error=on_error, on_step=on_step))
+
+    def join(self, *others: "Memory") -> "Memory":
+        """This memory and others of the same image encoder as one; of photos of one name, that of
+        the last memory stays.
+
+        Raises OptionError for a memory of another image encoder.
+        """
+        memories = (self, *others)
+        for other in others:
+            if other.encoder != self.encoder:
+                raise OptionError(
+                    f"the memories were made with the image encoders of {self.captioner!r} and of "
+                    f"{other.captioner!r}; build one of them again"
+                )
+        entries = [entry for memory in memories for entry in memory.entries]
+        kept = sorted({entry.name: index for index, entry in enumerate(entries)}.values())
         return Memory(
-            (*(self.entries[i] for i in kept), *added),
-            torch.cat([self.features[kept], *features]),
+            tuple(entries[index] for index in kept),
+            torch.cat([memory.features for memory in memories])[kept],
             self.captioner,
             self.encoder,
         )
@@ -192,10 +209,31 @@ class Memory:
         """
         if k < 1:
             raise OptionError(f"k must be at least 1, not {k}")
-        entries = enumerate(self.entries if leave_out else ())
-        left_out = [index for index, entry in entries if entry.name in leave_out]
+        left_out = [i for name in set(leave_out) for i in self._entries_by_name.get(name, ())]
         queries = features.to("cpu", torch.float32)
         return [self._search.find(query, k, left_out) for query in queries]
+
+    @cached_property
+    def _entries_by_name(self) -> dict[str, list[int]]:
+        entries = defaultdict(list)
+        for index, entry in enumerate(self.entries):
+            entries[entry.name].append(index)
+        return dict(entries)
+
+    def find_same_captions(self, captions: Iterable[str]) -> set[str]:
+        """Names of the entries that have one of these captions, whatever its capitals and marks:
+        where these are the answer, such an entry may be the same photo under another name."""
+        return {
+            name for text in captions for name in self._names_by_words.get(_join_words(text), ())
+        }
+
+    @cached_property
+    def _names_by_words(self) -> dict[str, list[str]]:
+        names = defaultdict(list)
+        for entry in self.entries:
+            for words in set(map(_join_words, entry.captions)) - {""}:
+                names[words].append(entry.name)
+        return dict(names)
 
     @cached_property
     def _search(self) -> Search:
@@ -232,6 +270,19 @@ class Memory:
                 yield caption
 
 
+def _check_photos(photos: Iterable[CaptionedPhoto]) -> list[CaptionedPhoto]:
+    """The photos, all listed. Raises DataError for one that could not be remembered, or would take
+    another's place."""
+    by_name: dict[str, CaptionedPhoto] = {}
+    for photo in photos:
+        if not any(caption.strip() for caption in photo.captions):
+            raise DataError(f"{photo.name}: no captions to remember; add one, or leave it out")
+        if photo.name in by_name:
+            raise DataError(f"{photo.name}: two photos of this name; rename one of them")
+        by_name[photo.name] = photo
+    return list(by_name.values())
+
+
 def _read_photos(
     photos: Iterable[CaptionedPhoto], on_error: Callable[[ImageError], object] | None
 ) -> Iterator[tuple[CaptionedPhoto, Image.Image]]:
@@ -247,12 +298,17 @@ def _read_photos(
 
 def read_caption(network: Network, photo: str, text: str) -> RememberedCaption | None:
     """A photo's caption as the network reads it, as far as it fits; None where it has no word."""
-    readable = text.encode(errors="replace").decode()  # half a character is read as "?"
+    # half a character is read as "?"
+    readable = text[:MAX_CHARACTERS].encode(errors="replace").decode()
     tokens, words = network.tokenizer.encode(readable)
     whole = tuple(word for word in words if word.stop <= network.config.max_length)
     if not whole:
         return None
     return RememberedCaption(photo, text, tuple(tokens[: whole[-1].stop]), whole)
+
+
+def _join_words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def choose_agreeing(entries: Sequence[RememberedPhoto]) -> list[str]:

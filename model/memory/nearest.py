@@ -33,6 +33,10 @@ class Search(Protocol):
     def find(self, query: Tensor, k: int, left_out: Sequence[int]) -> list[Neighbour]:
         """At most k entries, best first, none of those left out. query: (width,) float32."""
 
+    def find_many(self, queries: Tensor, k: int) -> list[list[Neighbour]]:
+        """For each query, at most k entries, best first: as `find`, and quicker for hundreds.
+        queries: (queries, width) float32."""
+
 
 def create_search(features: Tensor) -> Search:
     """The search among features (entries, width): exact, or FAISS's where there are more than
@@ -69,6 +73,19 @@ class ExactSearch:
         best = cosines.topk(k)
         return _list_neighbours(candidates[best.indices].tolist(), best.values.tolist())
 
+    def find_many(self, queries: Tensor, k: int) -> list[list[Neighbour]]:
+        units, first = _normalize(queries, self.mean), 0
+        values, entries = [], []
+        for block in _normalize_blocks(self.features, self.mean):
+            best = (units @ block.T).topk(min(k, len(block)))
+            values.append(best.values)
+            entries.append(best.indices + first)
+            first += len(block)
+        cosines = torch.cat(values, dim=1)
+        best = cosines.topk(min(k, first))
+        numbers = torch.cat(entries, dim=1).gather(1, best.indices)
+        return list(map(_list_neighbours, numbers.tolist(), best.values.tolist()))
+
 
 class FaissSearch:
     """FAISS's inverted file (`IndexIVFScalarQuantizer`) of unit vectors in half precision."""
@@ -93,13 +110,22 @@ class FaissSearch:
         self.num_searched = max(1, int(num_parts * SHARE_SEARCHED))
 
     def find(self, query: Tensor, k: int, left_out: Sequence[int]) -> list[Neighbour]:
+        return self._search(query[None], k, left_out)[0]
+
+    def find_many(self, queries: Tensor, k: int) -> list[list[Neighbour]]:
+        return self._search(queries, k, ())
+
+    def _search(self, queries: Tensor, k: int, left_out: Sequence[int]) -> list[list[Neighbour]]:
         faiss = self.faiss
         others = faiss.IDSelectorNot(faiss.IDSelectorBatch(list(left_out)))
         parameters = faiss.SearchParametersIVF(nprobe=self.num_searched, sel=others)
-        unit = _normalize(query, self.mean)[None].numpy()
-        cosines, entries = self.index.search(unit, k, params=parameters)
-        num_found = int((entries[0] >= 0).sum())  # -1 where the parts hold fewer
-        return _list_neighbours(entries[0][:num_found].tolist(), cosines[0][:num_found].tolist())
+        units = _normalize(queries, self.mean).numpy()
+        cosines, entries = self.index.search(units, k, params=parameters)
+        counts = (entries >= 0).sum(axis=1).tolist()  # -1 where the parts hold fewer
+        return [
+            _list_neighbours(row[:count].tolist(), values[:count].tolist())
+            for row, values, count in zip(entries, cosines, counts, strict=True)
+        ]
 
 
 def _compute_mean(features: Tensor) -> Tensor:
@@ -111,7 +137,7 @@ def _compute_mean(features: Tensor) -> Tensor:
 
 
 def _normalize_blocks(features: Tensor, mean: Tensor) -> Iterator[Tensor]:
-    """`_normalize`, block by block: all in float32 would take several times the features' memory."""
+    """`_normalize`, block by block: in float32 all would take several times the features' room."""
     return (_normalize(block, mean) for block in features.split(BLOCK_SIZE))
 
 

@@ -40,8 +40,8 @@ def test_what_cannot_be_averaged(parts, tmp_path, capsys):
     words.network.tokenizer = CaptionTokenizer.train(["completely different words"] * 9, 280)
     words.save_pretrained(tmp_path / "words")
     for arguments, message in (
-        ([parts[0], str(tmp_path / "other")], "not of the same make"),
-        ([parts[0], str(tmp_path / "words")], "not of the same make"),
+        ([parts[0], str(tmp_path / "other")], f"as {parts[0]}, they differ in image_size; only"),
+        ([parts[0], str(tmp_path / "words")], f"as {parts[0]}, they differ in vocabulary; only"),
         ([*parts, "--shares", "1"], "1 shares for 2 checkpoints"),
         ([*parts, "--shares", "0", "0"], "not all 0"),
         ([str(tmp_path / "none")], "no such checkpoint folder"),

@@ -1,6 +1,7 @@
 """`python -m training.evaluate --memory`: scores with and without, in one run."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -54,6 +55,28 @@ def test_no_photo_of_the_split_is_looked_at(paths, no_java, monkeypatch):
     monkeypatch.setattr(type(captioner.network), "remember", spy)
     evaluate_network(captioner.network, read_split(data, "dev"), Memory.load(folder))
     assert {item.name for item in read_data(data)} - set(seen) == {"4.jpg", "5.jpg"}
+
+
+def test_no_photo_with_a_caption_of_it_is_looked_at(paths, no_java, monkeypatch):
+    """As the same photo under another name, from another corpus, would be."""
+    data, _, _ = paths
+    captioner, seen = tiny_captioner_with_memory(), {}
+    dev = read_split(data, "dev")
+    copies = [replace(item, name=f"copy of {item.name}") for item in dev]
+    copies[0] = replace(copies[0], captions=[dev[0].captions[0].upper().strip(" .")])
+    others = [item for item in read_data(data) if item.split == "train"]
+    memory = Memory.build(captioner, [*copies, *others])
+    remember = type(captioner.network).remember
+
+    def spy(network, photo, remembered: list[RememberedCaption]):
+        seen[len(seen)] = {caption.photo for caption in remembered}
+        return remember(network, photo, remembered)
+
+    monkeypatch.setattr(type(captioner.network), "remember", spy)
+    evaluate_network(captioner.network, dev, memory)
+    assert len(seen) == len(dev)
+    for item, photos in zip(dev, seen.values(), strict=True):
+        assert photos and f"copy of {item.name}" not in photos
 
 
 def test_a_captioner_that_has_not_learned_it_says_so_at_once(paths, tmp_path, capsys):

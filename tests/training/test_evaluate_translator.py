@@ -39,3 +39,8 @@ def test_what_is_written_is_what_was_scored(tmp_path, capsys):
     (tmp_path / "test.zz").write_text("\n".join(SENTENCES) + "\n")
     assert main([*command[:2], str(tmp_path / "test.zz"), *command[4:]]) == 1
     assert "no language 'zz'; this translator writes xx, yy" in capsys.readouterr().err
+    long = "a dog " * 100
+    (tmp_path / "test.en").write_text("\n".join([*SENTENCES[:2], long]) + "\n")
+    assert main(command) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: en, {long[:40]!r}: the sentence has ") and err.count("\n") == 1

@@ -112,6 +112,8 @@ def test_what_cannot_be_is_one_line(tmp_path, capsys):
     blank = shutil.copy(train, tmp_path / "train.yy")
     (tmp_path / "blank.yy").write_text("\n" * 2000)
     (tmp_path / "table.tsv").write_text("en\txx\na dog\tun perro\na cat\n")
+    (tmp_path / "long.tsv").write_text("en\txx\n\na dog\t" + "perro " * 20_000)
+    (tmp_path / "long.xx").write_text("un perro\n" * 1999 + "perro " * 20_000)
     for files, message in (
         ([tmp_path / "none.en", shorter], "none.en: no such file"),
         ([train, shorter], "train.en has 2,000, "),
@@ -120,6 +122,8 @@ def test_what_cannot_be_is_one_line(tmp_path, capsys):
         ([train, blank], "--dev has en, xx, but --train en, yy"),
         ([train, tmp_path / "blank.yy"], "no line that has a sentence in every language"),
         ([tmp_path / "table.tsv"], "row 3: 1 columns, but the first row names 2 languages"),
+        ([tmp_path / "long.tsv"], "long.tsv, row 3: more than 100,000 characters"),
+        ([train, tmp_path / "long.xx"], "long.xx, line 2,000: more than 100,000 characters"),
     ):
         command = ["--train", *map(str, files), *good[3:]]
         assert main(command) == 1
@@ -130,3 +134,17 @@ def test_what_cannot_be_is_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*good, "--width", "0"])
     assert "argument --width: must be at least 1, not 0" in capsys.readouterr().err
+
+
+def test_a_dev_sentence_that_cannot_be_read_is_quoted(tmp_path, capsys):
+    command = build_command(tmp_path, tmp_path / "run", epochs=1)
+    for sentence, problem in (
+        ("a dog " * 1700, "more than this translator's 23"),
+        ("...", "empty"),
+    ):
+        lines = (tmp_path / "dev.en").read_text().splitlines()
+        (tmp_path / "dev.en").write_text("\n".join([*lines[:-1], sentence]) + "\n")
+        assert main(command) == 1
+        (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+        assert line.startswith(f"error: en, {sentence.strip()[:40]!r}: ") and problem in line
+        assert not (tmp_path / "run").exists()

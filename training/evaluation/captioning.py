@@ -64,13 +64,16 @@ def caption_with_memory(
     network: Network, items: Sequence[CaptionedImage], options: DecodingOptions, memory: Memory
 ) -> dict[str, Caption]:
     """A caption for each photo, by its name, that may borrow from remembered photos, of which none
-    has the name of a photo to be captioned: its captions would be the answer."""
+    has the name of a photo to be captioned, or one of its captions: these would be the answer."""
     names = {item.name for item in items}
     captions: dict[str, Caption] = {}
     for start in tqdm(range(0, len(items), BATCH_SIZE), "captioning with memory", leave=False):
         batch = items[start : start + BATCH_SIZE]
         photos = network.encode_photos([item.path for item in batch])
-        recalled = memory.recall(network, photos, leave_out=names)
+        recalled = []
+        for item, photo in zip(batch, photos, strict=True):
+            leave_out = names | memory.find_same_captions(item.captions)
+            recalled += memory.recall(network, [photo], leave_out)
         contexts, visible = stack_contexts([photo.context for photo in recalled])
         written = write_captions(network, contexts, options, visible=visible)
         captions |= {item.name: best for item, (best, *_) in zip(batch, written, strict=True)}

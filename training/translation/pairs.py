@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.corpora.text import check_file, read_lines, read_text
-from model.errors import DataError
+from model.errors import DataError, OptionError
+from model.network.tokenizer import MAX_CHARACTERS
+from model.translation.translator import Translator
 
 FILES_HELP = (
     "text files of equal length, a sentence a line, whose endings are their languages (train.en "
@@ -72,6 +74,8 @@ def _read_text_files(files: list[str]) -> dict[str, list[str]]:
             problem = "another file of that language" if language else "no ending"
             raise DataError(f"{name}: {problem}; name each file by its language: train.en train.de")
         columns[language] = read_text(Path(name)).removesuffix("\n").split("\n")
+        for number, line in enumerate(columns[language], 1):
+            _check_length(line, f"{name}, line {number:,}")
     lengths = [len(lines) for lines in columns.values()]
     if len(set(lengths)) > 1:
         counts = (f"{name} has {n:,}" for name, n in zip(files, lengths, strict=True))
@@ -93,4 +97,21 @@ def _read_table(path: Path) -> dict[str, list[str]]:
                 f"{path}, row {number}: {len(row)} columns, but the first row names "
                 f"{len(languages)} languages"
             )
+        for sentence in row:
+            _check_length(sentence, f"{path}, row {number:,}")
     return {language: [row[i] for row in rows[1:]] for i, language in enumerate(languages)}
+
+
+def _check_length(sentence: str, where: str) -> None:
+    """Raises DataError for more than a tokenizer reads."""
+    if len(sentence) > MAX_CHARACTERS:
+        raise DataError(f"{where}: more than {MAX_CHARACTERS:,} characters; one sentence is due")
+
+
+def check_sources(text: ParallelText, translator: Translator) -> None:
+    """Raises DataError, which quotes it, for a source sentence that cannot be translated."""
+    for sentence in text.sentences[text.source]:
+        try:
+            translator.read_sentence(sentence)
+        except OptionError as error:
+            raise DataError(f"{text.source}, {sentence[:40]!r}: {error}") from error

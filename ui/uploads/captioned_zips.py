@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.corpora import CaptionedImage, read_data
+from model.corpora import CaptionedImage, merge_splits, read_data
 from model.corpora.formats import recognise
 from model.errors import DataError, ImageError
 from ui.gradio_internals import get_upload_folder
@@ -108,7 +108,7 @@ def _read_captions(folder: Path, name: str) -> list[CaptionedImage]:
     try:
         if recognise(folder) == "hub":  # reading it may write and take as much as it likes
             raise DataError(f"{name}: a saved dataset; give the photos and their captions")
-        items = read_data(folder)
+        items = merge_splits(read_data(folder))
     except DataError as error:
         text = str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), name)
         raise DataError(text) from error

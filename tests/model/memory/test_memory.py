@@ -124,6 +124,51 @@ def test_a_photo_of_the_same_name_takes_the_place_of_the_earlier(captioner, phot
     assert len(memory) == 3
 
 
+def test_adding_encodes_the_new_photos_alone(captioner, photos, monkeypatch):
+    memory = Memory.build(captioner, photos[:2])
+    encoded = []
+    encode = type(captioner.network).encode
+    monkeypatch.setattr(
+        type(captioner.network),
+        "encode",
+        lambda network, images: encoded.append(len(images)) or encode(network, images),
+    )
+    assert len(memory.add(captioner, photos[1:])) == 3
+    assert encoded == [2]
+
+
+def test_memories_are_joined(captioner, photos):
+    changed = CaptionedImage("red.png", photos[2].path, ["Not red."])
+    parts = [Memory.build(captioner, part) for part in (photos[:1], photos[1:], [], [changed])]
+    joined = parts[0].join(*parts[1:])
+    assert [entry.name for entry in joined.entries] == ["green.png", "blue.png", "red.png"]
+    assert joined.entries[2].captions == ("Not red.",)
+    assert joined.features.equal(torch.cat([parts[1].features, parts[3].features]))
+    assert parts[0].join().entries == parts[0].entries
+    with pytest.raises(OptionError, match="made with the image encoders of 'untitled' and of"):
+        parts[0].join(Memory.build(tiny_captioner(seed=5), photos))
+
+
+def test_two_photos_of_one_name_are_named(captioner, photos):
+    twice = [*photos, CaptionedImage("red.png", photos[2].path, ["Another red."])]
+    with pytest.raises(DataError, match=r"red\.png: two photos of this name; rename one"):
+        Memory.build(captioner, twice)
+
+
+def test_a_photo_in_two_splits_keeps_all_its_captions(captioner, photos, tmp_path):
+    rows = [("train", "It is red."), ("test", "All is red.")]
+    table = [{"image": "red.png", "caption": text, "split": split} for split, text in rows]
+    (tmp_path / "all.json").write_text(json.dumps(table))
+    (entry,) = Memory.build(captioner, tmp_path).entries
+    assert entry.name == "red.png" and set(entry.captions) == {"It is red.", "All is red."}
+
+
+def test_entries_with_a_caption_are_found_whatever_its_capitals_and_marks(captioner, photos):
+    memory = Memory.build(captioner, photos)
+    assert memory.find_same_captions(["it is RED", "Nothing."]) == {"red.png"}
+    assert memory.find_same_captions(["It is", "..."]) == set()
+
+
 def test_a_photo_without_captions_is_named(captioner, photos):
     with pytest.raises(DataError, match=r"mute\.png: no captions"):
         Memory.build(captioner, [CaptionedImage("mute.png", photos[0].path, [" "])])

@@ -51,6 +51,24 @@ def test_the_best_are_found_whatever_is_left_out():
     assert search.find(query, 3, range(300)) == []
 
 
+@pytest.mark.parametrize("block_size", [64, 4096])
+def test_many_at_a_time_are_found_as_one_by_one(monkeypatch, block_size):
+    monkeypatch.setattr(nearest, "BLOCK_SIZE", block_size)
+    features, queries = draw(300, 5).half(), draw(20, 6)
+    search = ExactSearch(features)
+    for k in (1, 7, 100, 500):
+        together = search.find_many(queries, k)
+        alone = [search.find(query, k, ()) for query in queries]
+        assert [[n.entry for n in row] for row in together] == [
+            [n.entry for n in row] for row in alone
+        ]
+        for row, same in zip(together, alone, strict=True):
+            assert [n.similarity for n in row] == pytest.approx(
+                [n.similarity for n in same], abs=1e-6
+            )
+    assert ExactSearch(features[:0]).find_many(queries, 5) == [[]] * 20
+
+
 def test_faiss_searches_large_memories_alone(monkeypatch):
     pytest.importorskip("faiss")
     monkeypatch.setattr(nearest, "MAX_EXACT", 100)
@@ -78,3 +96,5 @@ def test_faiss_finds_what_the_exact_search_finds():
             [n.similarity for n in expected], abs=2e-3
         )
     assert len(faiss.find(query, 2000, ())) <= 2000
+    queries = features[::100].float()
+    assert faiss.find_many(queries, 5) == [faiss.find(query, 5, ()) for query in queries]
