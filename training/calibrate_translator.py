@@ -40,7 +40,8 @@ def choose_alignment(translations: dict[str, list[Translation]], translator: Tra
         way: np.mean([of[way] for of in scores.values()]) for way in next(iter(scores.values()))
     }
     best = max(list_heads(translator.network), key=lambda heads: means[heads])
-    print(f"fall of a word's log-probability without a source word{'':4}" + "   ".join(scores))
+    print("fall of a word's log-probability without the source word that is named first")
+    print(f"  {'':20}{'mean':>8}" + "".join(f"{code:>8}" for code in scores))
     for way in (RANDOM, DIAGONAL, HIGHEST, *list_heads(translator.network)):
         numbers = "".join(f"{of[way]:8.3f}" for of in scores.values())
         print(f"  {way!s:20}{means[way]:8.3f}{numbers}{'  <- chosen' if way == best else ''}")
