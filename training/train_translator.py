@@ -123,6 +123,7 @@ def train(settings: argparse.Namespace) -> None:
             trainer.best_score = state.best_score
         print(f"resuming from {last_checkpoint}")
         if state.is_finished or state.evaluations_without_gain >= settings.patience:
+            Translator.from_pretrained(output / BEST)  # raises CheckpointError where it is damaged
             print(f"the run has ended; its best translator is in {output / BEST}")
             return
     num_parameters = sum(p.numel() for p in network.parameters())

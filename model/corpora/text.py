@@ -27,7 +27,9 @@ def read_text(path: Path) -> str:
 
 
 def check_file(name: str | Path) -> None:
-    """Raise DataError for a file that is not there."""
+    """Raise DataError for a file that is not there, and for a folder."""
+    if Path(name).is_dir():
+        raise DataError(f"{name}: a folder; give a file")
     if not Path(name).is_file():
         hint = suggest_similar(Path(name))
         raise DataError(f"{name}: no such file" + (f"; {hint}" if hint else ""))

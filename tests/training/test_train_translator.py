@@ -66,7 +66,7 @@ def test_its_alignment_names_the_words_that_matter(run):
 
 
 @pytest.mark.slow
-def test_a_run_that_ended_says_so_and_another_is_refused(run, capsys):
+def test_a_run_that_ended_says_so_and_another_is_refused(run, tmp_path, capsys):
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert max(entry.get("eval_bleu", 0) for entry in log) == pytest.approx(100)
     command = build_command(run.parent, run, epochs=24, evaluations=0.25)
@@ -74,6 +74,12 @@ def test_a_run_that_ended_says_so_and_another_is_refused(run, capsys):
     assert "the run has ended" in capsys.readouterr().out
     assert main([*command, "--rate", "1e-3"]) == 1
     assert "holds a run with --rate 0.004" in capsys.readouterr().err
+    cut = tmp_path / "cut"
+    shutil.copytree(run, cut)
+    weights = cut / "best" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert main([str(cut) if word == str(run) else word for word in command]) == 1
+    assert f"error: {weights}: not a whole safetensors file" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -115,6 +121,7 @@ def test_what_cannot_be_is_one_line(tmp_path, capsys):
     (tmp_path / "long.xx").write_text("un perro\n" * 1999 + "perro " * 20_000)
     for files, message in (
         ([tmp_path / "none.en", shorter], "none.en: no such file"),
+        ([tmp_path, shorter], f"{tmp_path}: a folder; give a file"),
         ([train, shorter], "train.en has 2,000, "),
         ([train, train], "another file of that language"),
         ([train], "one language; a translation takes two"),

@@ -107,9 +107,8 @@ def _read_record(path: Path) -> dict:
         record = None
     if not isinstance(record, dict):
         raise DataError(
-            f"{path}: damaged, so this may be another run; give another --output (--checkpoint "
-            f"{path.parent / BEST} continues from the best captioner), or delete {path.parent} to "
-            "start again"
+            f"{path}: damaged, so this may be another run; give another --output, or delete "
+            f"{path.parent} to start again (keep {path.parent / BEST}, the best so far)"
         )
     return record
 
