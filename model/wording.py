@@ -3,6 +3,10 @@
 import math
 
 NOTHING_TO_SAY = "The model has nothing to say about this photo."  # a caption without words
+SELF_ATTENTION_MAPS = (
+    "This model has no cross-attention: photo and text are one sequence. Its maps are "
+    "self-attention, with queries from the sequence's end and keys and values from its beginning."
+)
 ALIKE_MAPS = "The maps hardly depend on the word: they show one place for all of them."
 
 UNFAMILIAR_SENTENCE = (

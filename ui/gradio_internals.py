@@ -12,7 +12,6 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from inspect import signature
 from pathlib import Path
 from threading import Barrier
 from types import SimpleNamespace
@@ -22,7 +21,6 @@ import gradio as gr
 from anyio import create_task_group, to_thread
 from anyio._backends._asyncio import WorkerThread
 from gradio import (
-    block_function,
     exceptions,
     processing_utils,
     queueing,
@@ -104,7 +102,6 @@ def list_internal_names() -> Iterator[tuple[Any, str]]:
     yield gr.Blocks(analytics_enabled=False), "temp_file_sets"
     yield gr.Image, "preprocess"
     yield gr.EventData(None, None), "_data"
-    yield SimpleNamespace(**signature(block_function.BlockFunction).parameters), "cancels"
 
 
 def check_internal_names() -> None:
@@ -204,8 +201,7 @@ class CheckedBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn, inputs: list[Any], *args: Any, **kwargs: Any):
         """The handler's arguments; raises gr.Error for values that make none."""
-        if not block_fn.cancels:  # those get a visitor's session from gradio itself
-            inputs = self.check_values(block_fn.inputs, inputs)
+        inputs = self.check_values(block_fn.inputs, inputs)
         try:
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except (ValidationError, exceptions.InvalidPathError, OSError) as error:

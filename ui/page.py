@@ -10,9 +10,9 @@ from ui.lens.values import make_empty_value
 from ui.lesson import tab as lesson
 from ui.serving.captioners import Captioners
 from ui.serving.request_checks import Page
-from ui.serving.requests import request_handler
 from ui.serving.shares import FairShares
 from ui.tabs import caption, compare, explain, many
+from ui.tabs.choice import CaptionerChoice, connect_captioner_choice, create_captioner_choice
 from ui.tabs.many_rows import connect_rows
 from ui.tabs.photo_sharing import Sharer, share_caption, share_photos
 from ui.tabs.reload import keep_over_reload
@@ -20,7 +20,7 @@ from ui.uploads.addresses import download_file
 
 CSS = "\n".join(path.read_text() for path in sorted(Path(__file__).parent.rglob("*.css")))
 # one after the other, as one script
-SCRIPTS = ("notes.js", "photos.js", "addresses.js", "reload.js")
+SCRIPTS = ("notes.js", "toasts.js", "photos.js", "addresses.js", "reload.js")
 SCRIPT = "\n".join(
     ["() => {", *((Path(__file__).parent / "scripts" / name).read_text() for name in SCRIPTS), "}"]
 )
@@ -60,66 +60,37 @@ def build(captioners: Captioners) -> gr.Blocks:
     """The page, yet to be launched with `create_theme()`, `CSS` and `SCRIPT`."""
     gradio_internals.install(download_file, FairShares())
     with Page(title="CaptionLens") as page:
-        model = _add_header(captioners)
-        keep_over_reload(page, _add_tabs(captioners, model))
-        _load_when_chosen(captioners, model)
+        choice = create_captioner_choice(captioners, TITLE)
+        keep_over_reload(page, choice, _add_tabs(captioners, choice))
+        connect_captioner_choice(choice, captioners)
         add_endpoints(captioners)
     return page
 
 
-def _add_header(captioners: Captioners) -> gr.Dropdown:
-    """The title and the choice of the model, which is returned."""
-    with gr.Row(elem_id="top"):
-        gr.Markdown(TITLE)
-        return gr.Dropdown(
-            captioners.names,
-            value=captioners.names[0],
-            label="Model",
-            allow_custom_value=captioners.allows_hub,
-            min_width=220,
-        )
-
-
-def _add_tabs(captioners: Captioners, model: gr.Dropdown) -> caption.CaptionTab:
+def _add_tabs(captioners: Captioners, choice: CaptionerChoice) -> caption.CaptionTab:
     """All tabs, and what goes from one to the other; returns the first."""
     with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Caption") as caption_item:
-            caption_tab = caption.build(captioners, model)
+            caption_tab = caption.build(captioners, choice)
         with gr.Tab("Explain my sentence") as explain_item:
-            explain_tab = explain.build(captioners, model)
+            explain_tab = explain.build(captioners, choice)
         with gr.Tab("Many photos"):
-            many_tab = many.build(captioners, model)
-        came_along, prompt = map(make_empty_value, (PHOTO_CAME_ALONG, explain.PROMPT))
-        explain_sharer = Sharer(explain_item, explain_tab.photo, explain_tab.lens, prompt)
+            many_tab = many.build(captioners, choice)
+        came_along, empty = map(make_empty_value, (PHOTO_CAME_ALONG, explain.PROMPT))
+        explain_sharer = Sharer(explain_item, explain_tab.photo, explain_tab.lens, empty)
         sharers = [
             Sharer(caption_item, caption_tab.photo, caption_tab.lens, came_along),
             explain_sharer,
         ]
         if captioners.has_choice:
             with gr.Tab("Compare models") as item:
-                tab = compare.build(captioners, model)
+                tab = compare.build(captioners, choice)
             sharers.append(
                 Sharer(item, tab.photo, tab.result, compare.render_status(compare.PROMPT))
             )
         with gr.Tab("How cross-attention works") as lesson_item:
-            sharers.append(Sharer(lesson_item, lesson.build(captioners, model).photo))
+            sharers.append(Sharer(lesson_item, lesson.build(captioners, choice.model).photo))
     share_caption(explain_sharer, explain_tab.sentence, caption_tab.photo, caption_tab.lens)
     share_photos(sharers, caption_tab.photo)
-    connect_rows(many_tab, caption_tab, captioners)
+    connect_rows(many_tab, caption_tab, choice, captioners)
     return caption_tab
-
-
-def _load_when_chosen(captioners: Captioners, model: gr.Dropdown) -> None:
-    """Load a captioner when it is chosen, not when the photo is waiting; the name of one that
-    cannot be had gives way to the one before."""
-
-    @request_handler(captioners, on_cores=False)
-    def load_captioner(name: str | None, progress: gr.Progress = gr.Progress()):  # noqa: B008 (gradio's way)
-        progress(0, desc=f"Loading {name}")
-        captioners.get(name)
-        return name
-
-    loaded = gr.State(captioners.names[0])
-    model.input(load_captioner, [model], [loaded], api_visibility="private").failure(
-        lambda before: before, [loaded], [model], api_visibility="private"
-    )

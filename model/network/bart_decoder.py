@@ -49,6 +49,7 @@ class BartDecoder(nn.Module):
     """
 
     num_forced_tokens = 1  # transformers counts <s> in a caption's length
+    has_cross_attention = True
 
     def __init__(
         self,

@@ -77,10 +77,12 @@ class Decoder(Protocol):
     max_length: number of positions.
     num_forced_tokens: tokens that every caption begins with and that count in its length, but are
         not among its tokens.
+    has_cross_attention: whether photo and text are two sequences, not one.
     """
 
     max_length: int
     num_forced_tokens: int
+    has_cross_attention: bool
 
     def look_at(self, image_features: Tensor) -> Cache:
         """The cache before the first token, of image features (images, S, image_width)."""
@@ -161,6 +163,8 @@ class TextDecoder(nn.Module):
             layers' own key and value projections (as VisionEncoderDecoderModel does).
         dropout: after the embeddings, each attention and each MLP.
     """
+
+    has_cross_attention = True
 
     def __init__(
         self,

@@ -34,6 +34,8 @@ class OneSequenceDecoder(nn.Module, ABC):
         max_length: number of positions, the photo's not among them.
     """
 
+    has_cross_attention = False
+
     def __init__(self, network: PreTrainedModel, max_length: int):
         super().__init__()
         self.network, self.max_length, self.num_forced_tokens = network, max_length, 0

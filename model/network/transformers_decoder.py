@@ -29,6 +29,8 @@ class TransformersDecoder(nn.Module):
         image_projection: what the image features go through first, if anything.
     """
 
+    has_cross_attention = True
+
     def __init__(
         self, network: PreTrainedModel, max_length: int, image_projection: nn.Module | None = None
     ):

@@ -92,18 +92,19 @@ MODULES = {
     "many": "ui.tabs.many",
     "endpoints": "ui.endpoints",
 }
-# What each handler gets; the first null is a state, the second stands for the first model.
-CAPTION_OPTIONS = ["", "beams", 2, 1, 1.0, "none", None]
+# What each handler gets; the first null is a state, the second stands for the first model, before
+# its prompt.
+CAPTION_OPTIONS = ["beams", 2, 1, 1.0, "none", None]
 REQUESTS = [
-    ("caption", "caption_photo", [None, PHOTO, None, *CAPTION_OPTIONS]),
-    ("caption", "caption_new_photo", [None, PHOTO, None, *CAPTION_OPTIONS]),
-    ("caption", "continue_caption", [None, PHOTO, None, *CAPTION_OPTIONS[1:]]),
-    ("explain", "explain_sentence", [None, PHOTO, "a dog", None]),
+    ("caption", "caption_photo", [None, PHOTO, None, "", "", *CAPTION_OPTIONS]),
+    ("caption", "caption_new_photo", [None, PHOTO, None, "", "", *CAPTION_OPTIONS]),
+    ("caption", "continue_caption", [None, PHOTO, None, "", *CAPTION_OPTIONS]),
+    ("explain", "explain_sentence", [None, PHOTO, "a dog", None, "", "none", None]),
     ("lens", "explain_text", [None, PHOTO, None, None]),
     ("lens", "map_heads", [PHOTO, None, None]),
     ("lens", "save_maps", [PHOTO, None, None]),
     ("lesson", "start_if_new", [None, PHOTO, None, ""]),
-    ("endpoints", "caption_photo", [PHOTO, 2, ""]),
+    ("endpoints", "caption_photo", [PHOTO, 2, "", ""]),
     ("endpoints", "explain_photo", [PHOTO, "a dog", "gradient", ""]),
 ]
 
@@ -169,7 +170,8 @@ def test_a_slip_among_many_photos(page, log, monkeypatch, room, handler):
     monkeypatch.setattr(captioner.network.decoder, "forward", slip)
     event = find_event(demo, MODULES[room], handler)
     values = [[upload(address)], 1]
-    data = [*values, ""] if handler == "caption_files" else [None, *values, None]
+    captioner_values = ["", None, "", "none", None]  # behind the language
+    data = [*values, "", ""] if handler == "caption_files" else [None, *values, *captioner_values]
     check_fault_has_a_number(send(address, event["id"], data), log)
 
 
@@ -186,8 +188,8 @@ def test_a_slip_while_a_model_is_loaded(page, log, monkeypatch):
     address, demo, _ = page
     monkeypatch.setattr("ui.serving.captioners.load", slip)
     monkeypatch.setattr("ui.serving.captioners.try_checkpoint", lambda name: name)
-    event = find_event(demo, "ui.page", "load_captioner")
-    check_fault_has_a_number(send(address, event["id"], ["you/model"]), log)
+    event = find_event(demo, "ui.tabs.choice", "load_captioner")
+    check_fault_has_a_number(send(address, event["id"], ["you/model", "before"]), log)
 
 
 def test_a_slip_while_a_photo_is_read(page, log, monkeypatch):
@@ -195,7 +197,7 @@ def test_a_slip_while_a_photo_is_read(page, log, monkeypatch):
     address, demo, _ = page
     monkeypatch.setattr("ui.uploads.photos.load_image", slip)
     event = find_event(demo, "ui.endpoints", "caption_photo")
-    output = send(address, event["id"], [PHOTO, 1, ""])[-1]["output"]
+    output = send(address, event["id"], [PHOTO, 1, "", ""])[-1]["output"]
     (number,) = re.findall(r"not with you \((\w{8})\)", output["error"])
     assert f"{number}: ValueError" in log.text and "in slip" in log.text
     assert SLIP not in log.text
@@ -206,11 +208,11 @@ def test_a_slip_while_a_photo_is_read(page, log, monkeypatch):
     "room, handler, data, message",
     [
         ("endpoints", "explain_photo", [PHOTO, "a dog", "magic", ""], "unknown method"),
-        ("endpoints", "caption_photo", [None, 1, ""], "Give a photo"),
+        ("endpoints", "caption_photo", [None, 1, "", ""], "Give a photo"),
         (
             "caption",
             "caption_photo",
-            [None, PHOTO, None, "dog " * 40, *CAPTION_OPTIONS[1:]],
+            [None, PHOTO, None, "", "dog " * 40, *CAPTION_OPTIONS],
             "the beginning",
         ),
     ],

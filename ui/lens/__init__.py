@@ -55,7 +55,7 @@ def _make_script() -> str:
 
 
 def make_failure_script(lens: gr.HTML) -> str:
-    """The browser's part when a request failed: a toast says why, and the lens stops waiting."""
+    """The browser's part when a caption failed: a toast says why, and the lens stops waiting."""
     return make_answer_script(lens, "failed")
 
 

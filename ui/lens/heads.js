@@ -4,8 +4,9 @@ const HEAD_SIDE = 96; // pixels of a head's map
 let heads = null; // { layers, heads, rows, cols, key, maps: words × layers × heads of them }
 let isOpen = false;
 
-const keyOf = ({ model, method, text }) => JSON.stringify([model, method, text]);
-const headsKey = () => keyOf({ model: shown.model, method: shown.settings.method, text: captionText() });
+// What heads' maps are of, whichever layer and head is shown large.
+const headsQuestion = () => ({ ...mapSettings(), method: shown.settings.method, layer: null, head: null });
+const headsKey = () => JSON.stringify(headsQuestion());
 
 // Opens the grid for the caption that is shown; asks for its maps where they are not there yet.
 function openHeads() {
@@ -16,7 +17,7 @@ function openHeads() {
   heads = { key: headsKey() };
   find(".heads .grid").replaceChildren();
   find(".heads h4").textContent = "Every head: computing …";
-  trigger("heads", { ...mapSettings(), method: shown.settings.method, layer: null, head: null });
+  send("heads", "heads", { ...headsQuestion(), key: headsKey() });
 }
 
 function makeHead(layer, head) {
@@ -64,9 +65,16 @@ field("heads").onclick = () => {
   openHeads();
   showHeads(selected);
 };
-element.addEventListener("lens:heads", ({ detail }) => {
-  if (!heads || shown.state !== "done" || keyOf(detail) !== headsKey()) return; // of a caption before
-  heads = { ...detail, key: headsKey(), maps: decodeMaps(detail) };
+
+function receiveHeads(answer) {
+  if (!heads || shown.state !== "done" || answer.key !== headsKey()) return; // of a caption before
+  heads = { ...answer, maps: decodeMaps(answer) };
   makeGrid();
   showHeads(selected);
-});
+}
+
+function closeHeads() {
+  heads = null;
+  isOpen = false;
+  if (shown.state === "done") openHeads();
+}

@@ -50,6 +50,7 @@ function showDone(before) {
   find(".hint").textContent = shown.hint;
   find(".doubt").textContent = shown.doubt;
   find(".summary").textContent = shown.summary;
+  find(".about-maps").textContent = shown.about_maps ?? "";
   showSettings();
   showMemory();
   showCaptions();

@@ -3,6 +3,15 @@ const SLOW = "Hiding one part of the photo after the other; about half a minute"
 
 let clock = null; // the timer while maps are computed
 
+// How many requests of each kind have not ended yet. Which of them it is that ends, gradio does not
+// tell: the lens waits for the last one.
+const waiting = { ask: 0, heads: 0, save: 0 };
+
+function send(kind, event, values) {
+  waiting[kind] += 1;
+  trigger(event, values);
+}
+
 function busy(on) {
   lens.classList.toggle("busy", on);
   lens.setAttribute("aria-busy", on);
@@ -22,19 +31,15 @@ function ask(event, more) {
   find(".working").hidden = false;
   field("cancel").hidden = event === "go_on";
   find(".announcement").textContent = `${what} …`;
-  trigger(event, values);
+  send("ask", event, values);
 }
 
 // Leaves what was shown before the lens asked.
 function giveUp(message) {
   busy(false);
   wanted = {}; // or each caption from here on would ask for it again
+  if (undoable.at(-1)?.isAsked) ({ own } = undoable.pop());
   find(".announcement").textContent = message;
-  stopSaving();
-  if (heads && !heads.maps) {
-    heads = null;
-    isOpen = false;
-  }
   if (shown.settings) {
     showSettings();
     openHeads();
@@ -45,14 +50,27 @@ field("cancel").onclick = () => {
   trigger("give_up", {});
   giveUp("Cancelled.");
 };
-// A request that failed leaves no new value behind: the page says so instead.
+
+// The lens's own value comes by itself.
+const RECEIVE = { heads: receiveHeads, save: ({ url, name }) => clickLink(url, name) };
+// What is still waited for when the last request has ended does not come.
+const STOP_WAITING = {
+  ask: () => lens.classList.contains("busy") && giveUp("That did not work."),
+  heads: () => heads && !heads.maps && closeHeads(),
+  save: stopSaving,
+};
+for (const kind of Object.keys(waiting)) {
+  element.addEventListener(`lens:${kind}-ended`, ({ detail: answer }) => {
+    waiting[kind] -= 1;
+    if (answer) RECEIVE[kind](answer);
+    if (!waiting[kind]) STOP_WAITING[kind]();
+  });
+}
+// A caption that failed leaves no new value behind: the page says so instead.
 element.addEventListener("lens:failed", () => {
-  giveUp("That did not work.");
-  if (undoable.at(-1)?.isAsked) ({ own } = undoable.pop());
-  if (shown.state === "writing") {
-    props.value = { state: "empty", prompt: "That did not work." };
-    show();
-  }
+  if (shown.state !== "writing") return;
+  props.value = { state: "empty", prompt: "That did not work." };
+  show();
 });
 
 const SAVED = { png: "Save figure", json: "Save data" };
@@ -69,13 +87,6 @@ for (const kind of Object.keys(SAVED)) {
     field(kind).disabled = true;
     field(kind).textContent = "Saving …";
     const drawing = { shared: field("shared").checked, colours: setting("colours"), strength: setting("strength") / 100 };
-    trigger("save", { ...mapSettings(), ...drawing, kind });
+    send("save", "save", { ...mapSettings(), ...drawing, kind });
   };
 }
-element.addEventListener("lens:file", ({ detail }) => {
-  stopSaving();
-  const link = document.createElement("a");
-  link.href = detail.url;
-  link.download = detail.name;
-  link.click();
-});

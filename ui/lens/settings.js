@@ -24,6 +24,7 @@ const number = (text) => (text === "" ? null : Number(text));
 const mapSettings = () => ({
   text: captionText(),
   model: shown.model,
+  prompt: shown.prompt,
   memory: shown.memory?.name,
   method: setting("method"),
   layer: number(setting("layer")),

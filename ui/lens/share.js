@@ -87,10 +87,15 @@ async function makeAnimation(frames) {
   return new Blob([makeChunk("RIFF", joinBytes([name, ...chunks]))], { type: "image/webp" });
 }
 
-function download(blob, name) {
+function clickLink(url, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
+  link.href = url;
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function download(blob, name) {
+  const url = URL.createObjectURL(blob);
+  clickLink(url, name);
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

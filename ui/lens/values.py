@@ -9,12 +9,12 @@ from typing import Literal, TypedDict
 import numpy as np
 from PIL import Image
 
-from model import Caption, Explanation
+from model import Caption, Captioner, Explanation
 from model.explain.alternatives import Alternative
 from model.explain.explanation import describe_alike_maps
 from model.explain.methods import METHODS, compute_image_share
 from model.search.caption import CaptionWord
-from model.wording import describe_likelihood
+from model.wording import SELF_ATTENTION_MAPS, describe_likelihood
 from ui.lens.memory_values import MemoryValue, make_memory_value
 from ui.lens.translation_values import TranslationValue
 from ui.uploads.photos import fit_for_display, to_data_url
@@ -61,9 +61,7 @@ class MapsValue(TypedDict):
 class HeadMapsValue(TypedDict):
     """Each head's own map of every word, 8 bits a patch, a word's highest peak at 255."""
 
-    model: str
-    method: str
-    text: str  # as it was asked for: with these the lens knows whose maps they are
+    key: str  # the lens's own, by which it knows whose maps they are
     layers: int
     heads: int
     rows: int
@@ -109,6 +107,8 @@ class ExplainedValue(_Explained, total=False):
     photo: str  # a data URL, where the page opens with this value
     captions: list[RankedCaption]  # of the photo, best first
     hint: str
+    prompt: str  # what the captioner was asked, where it takes a prompt
+    about_maps: str  # a sentence, where they are not of cross-attention
     memory: MemoryValue  # where the words could look at one
     # the lens adds these, so that a reload brings them back
     language: str  # that the visitor chose; empty: none
@@ -137,7 +137,7 @@ def make_explained_value(
     explanation: Explanation,
     alternatives: Sequence[Sequence[Alternative]],
     *,
-    model: str,
+    captioner: Captioner,
     method: str,
     layer: int | None,
     head: int | None,
@@ -147,7 +147,7 @@ def make_explained_value(
     """The words of an explanation with the maps of one method.
 
     alternatives: for each word, best first.
-    model: the captioner's name.
+    captioner: the one that was asked.
     layer, head: those whose maps are shown; all if None.
     memory_name: of the memory whose captions the words could look at.
 
@@ -162,7 +162,7 @@ def make_explained_value(
     value: ExplainedValue = {
         "state": "done",
         "id": time.monotonic(),
-        "model": model,
+        "model": captioner.name,
         "words": [
             {
                 "text": word.text,
@@ -197,18 +197,20 @@ def make_explained_value(
         # the word that owes the photo most
         "first_word": int(np.argmax(explanation.gains)),
     }
+    if captioner.prompt is not None:
+        value["prompt"] = captioner.prompt
+    if not captioner.network.decoder.has_cross_attention:
+        value["about_maps"] = SELF_ATTENTION_MAPS
     if explanation.remembered:
         value["memory"] = make_memory_value(explanation, memory_name)
     return value
 
 
-def make_head_maps_value(
-    explanation: Explanation, *, model: str, method: str, text: str
-) -> HeadMapsValue:
+def make_head_maps_value(explanation: Explanation, method: str, key: str) -> HeadMapsValue:
     """What every head of every layer looked at, for all words of an explanation.
 
     A word's heads share one scale: a map that stays dark is of a head that did little for the word.
-    model: the captioner's name. method: one that has layers. text: as it was asked for.
+    method: one that has layers. key: what the lens sent with its question.
     """
     layers, heads = explanation.attention.weights.shape[:2]
     maps = np.stack(
@@ -222,9 +224,7 @@ def make_head_maps_value(
     peaks = maps.max(axis=(1, 2, 3), keepdims=True)
     scaled = np.uint8(np.rint(255 * maps / np.maximum(peaks, 1e-12)))
     return {
-        "model": model,
-        "method": method,
-        "text": text,
+        "key": key,
         "layers": layers,
         "heads": heads,
         "rows": maps.shape[2],

@@ -21,7 +21,7 @@ from model.lesson.steps import (
     take_step_apart,
 )
 from model.network.decoder import TextDecoder
-from model.wording import NOTHING_TO_SAY
+from model.wording import NOTHING_TO_SAY, SELF_ATTENTION_MAPS
 from ui.lesson.cards import (
     CARD_COUNT,
     render_blind_card,
@@ -94,7 +94,8 @@ def start_lesson(
     yield show_status("Looking at the photo …")
     captioner = captioners.get(name)
     if not isinstance(captioner.network.decoder, TextDecoder):
-        yield show_status(OTHER_DECODER)
+        own = captioner.network.decoder.has_cross_attention
+        yield show_status(OTHER_DECODER if own else f"{OTHER_DECODER} {SELF_ATTENTION_MAPS}")
         return
     encoded = captioner.encode([photo])[0]
     caption = captioner.caption(encoded)

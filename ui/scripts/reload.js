@@ -27,7 +27,8 @@ Object.assign(window.captionLens, {
     if (!isReload || !hasResult || location.hash.includes("/")) return skipped;
     if (photo && !(await fetch(photo.url)).ok) return skipped; // files are kept for an hour
     const value = result ?? { state: "empty", prompt: "Choose “Caption” to see the photo's caption." };
-    return [photo ?? SKIPPED, value, ...(options ?? skipped.slice(2))];
+    const kept = options?.length === numOptions ? options : skipped.slice(2);
+    return [photo ?? SKIPPED, value, ...kept];
   },
 });
 document.addEventListener("lens:done", ({ target, detail }) => {

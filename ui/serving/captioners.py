@@ -48,11 +48,21 @@ class Captioners:
         """Whether a visitor can have more than one."""
         return len(self._checkpoints) > 1 or self.allows_hub
 
-    def get(self, name: str | None = None) -> Captioner:
+    def get(self, name: str | None = None, prompt: str | None = None) -> Captioner:
         """The captioner of this name, loaded once however many ask; the first if none is given.
 
-        Raises CheckpointError, in one line, for what cannot be had.
+        prompt: what it is asked, where it takes a prompt; its own question if empty.
+
+        Raises CheckpointError, in one line, for what cannot be had, and OptionError for a prompt
+        that it cannot be asked.
         """
+        captioner = self._get_loaded(name)
+        prompt = str(prompt or "").strip()
+        if not prompt or captioner.prompt in (None, prompt):
+            return captioner
+        return captioner.with_prompt(prompt)
+
+    def _get_loaded(self, name: str | None) -> Captioner:
         name = str(name or "").strip() or self.names[0]
         if name not in self._checkpoints:
             name = str(resolve_model_name(name))  # also by the address of its page

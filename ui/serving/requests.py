@@ -53,7 +53,7 @@ def request_handler(
 
     seconds: the time limit, see `Visitor`.
     A handler that gets the visitor's `Runs` begins a run. Once a newer one has begun, its work ends
-    and its answer is kept back.
+    and its answer is kept back, and so is what it raises.
 
     on_cores: run the function on `CORES`, a generator step by step; otherwise in gradio's thread,
         for a function that only waits for something on `CORES`.
@@ -85,7 +85,7 @@ def request_handler(
                     if not is_newest():
                         raise RequestCancelled()
                     return result
-            except RequestCancelled:
+            except Exception:
                 if is_newest():
                     raise
                 return gr.skip()
@@ -105,7 +105,7 @@ def request_handler(
                             if not is_newest():
                                 raise RequestCancelled()
                             yield step
-            except RequestCancelled:
+            except Exception:
                 if is_newest():
                     raise
                 yield gr.skip()  # else the page would be told the last step once more

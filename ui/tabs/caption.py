@@ -31,15 +31,10 @@ from ui.serving.captioners import Captioners
 from ui.serving.request_checks import read_event
 from ui.serving.requests import NEWEST_EVENT, PAGE_EVENT, request_handler
 from ui.serving.runs import Runs
+from ui.tabs.choice import CaptionerChoice
 from ui.tabs.inputs import create_beams_slider
-from ui.tabs.lens_requests import connect_lens, empty_lens, explain_for_lens
-from ui.tabs.memory import (
-    NONE,
-    MemoryChoice,
-    choose_memory,
-    connect_memory_choice,
-    create_memory_choice,
-)
+from ui.tabs.lens_requests import connect_lens, empty_lens, explain_for_lens, tell_end
+from ui.tabs.memory import NONE, choose_memory
 from ui.uploads.photos import (
     EXAMPLES_FOLDER,
     create_examples,
@@ -145,17 +140,15 @@ class CaptionTab(NamedTuple):
     temperature: gr.Slider
     num_captions: gr.Slider
     prefix: gr.Textbox
-    memory: MemoryChoice
     shipped_note: gr.Markdown
     lens: gr.HTML
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> CaptionTab:
-    """Lay out the tab and connect its events. `model` holds the captioner's name."""
+def build(captioners: Captioners, choice: CaptionerChoice) -> CaptionTab:
+    """Lay out the tab and connect its events."""
     tab = _lay_out(captioners)
-    _connect_requests(tab, captioners, model)
-    _connect_options(tab, model)
-    connect_memory_choice(tab.memory, captioners, model)
+    _connect_requests(tab, captioners, choice)
+    _connect_options(tab, choice.model)
     return tab
 
 
@@ -190,7 +183,6 @@ def _lay_out(captioners: Captioners) -> CaptionTab:
                 prefix = gr.Textbox(
                     label="Begin with", placeholder="A man in", max_lines=1, max_length=200
                 )
-            memory = create_memory_choice(captioners)
             shipped_note = gr.Markdown(SHIPPED_NOTE, visible=is_shipped)
         with gr.Column(scale=4, min_width=320):
             value = read_opening_value() if is_shipped else make_empty_value(PROMPT)
@@ -205,7 +197,6 @@ def _lay_out(captioners: Captioners) -> CaptionTab:
         temperature,
         num_captions,
         prefix,
-        memory,
         shipped_note,
         lens,
     )
@@ -215,6 +206,7 @@ def write_or_warn(
     captioners: Captioners,
     photo: Image.Image | None,
     model_name: str | None,
+    prompt: str | None,
     prefix: str | None,
     search: str,
     num_beams: float,
@@ -232,7 +224,7 @@ def write_or_warn(
     has_begun = False
     try:
         for value in write_caption(
-            captioners.get(model_name),
+            captioners.get(model_name, prompt),
             photo,
             prefix=prefix or "",
             search=search,
@@ -250,7 +242,7 @@ def write_or_warn(
         yield make_empty_value(str(error)) if has_begun else gr.skip()
 
 
-def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdown) -> None:
+def _connect_requests(tab: CaptionTab, captioners: Captioners, choice: CaptionerChoice) -> None:
     """Write a caption for the button, a new photo, an example, and a lens that goes on."""
 
     @request_handler(captioners)
@@ -267,6 +259,7 @@ def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdow
         runs,
         picture,
         model_name,
+        prompt,
         search,
         num_beams,
         num_captions,
@@ -277,19 +270,24 @@ def _connect_requests(tab: CaptionTab, captioners: Captioners, model: gr.Dropdow
     ):
         prefix = str(read_event(event).get("prefix", ""))
         options = search, num_beams, num_captions, temperature, memory_name, own_memory
-        yield from write_or_warn(captioners, picture, model_name, prefix, *options)
+        yield from write_or_warn(captioners, picture, model_name, prompt, prefix, *options)
 
     runs, photo, lens = tab.runs, tab.photo, tab.lens
-    options = [tab.search, tab.num_beams, tab.num_captions, tab.temperature, *tab.memory.inputs]
-    inputs = [runs, photo, model, tab.prefix, *options]
-    connect_lens(lens, runs, photo, model, captioners, tab.memory.own, continues=True)
+    options = [tab.search, tab.num_beams, tab.num_captions, tab.temperature, *choice.memory.inputs]
+    inputs = [runs, photo, *choice.inputs, tab.prefix, *options]
+    connect_lens(lens, runs, photo, choice, captioners, continues=True)
     continuing = lens.go_on(
-        continue_caption, [runs, photo, model, *options], [lens], **PAGE_EVENT, **NEWEST_EVENT
+        continue_caption,
+        [runs, photo, *choice.inputs, *options],
+        [lens],
+        **PAGE_EVENT,
+        **NEWEST_EVENT,
     )
     settings = PAGE_EVENT | NEWEST_EVENT | {"js": BEGIN_SCRIPT}
     clicked = tab.button.click(caption_photo, inputs, [lens], **settings)
     changed = photo.input(caption_new_photo, inputs, [lens], **settings)
     picked = tab.example.then(caption_photo, inputs, [lens], **settings)
+    tell_end(lens, continuing, "ask")
     for event in (clicked, changed, picked, continuing):
         event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
     for event in (clicked, changed, picked):

@@ -14,6 +14,7 @@ from ui.errors import user_error
 from ui.serving.captioners import Captioners
 from ui.serving.requests import NEWEST_EVENT, PAGE_EVENT, request_handler
 from ui.serving.runs import Runs
+from ui.tabs.choice import CaptionerChoice
 from ui.templates import render
 from ui.uploads.photos import create_examples, create_photo_input, require_photo, to_data_url
 
@@ -31,10 +32,10 @@ class CompareTab(NamedTuple):
     result: gr.HTML
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> CompareTab:
-    """Lay out the tab and connect its events. `model` holds the first captioner's name."""
+def build(captioners: Captioners, choice: CaptionerChoice) -> CompareTab:
+    """Lay out the tab and connect its events. The first captioner is that of `choice`."""
     tab = _lay_out(captioners)
-    _connect(tab, captioners, model)
+    _connect(tab, captioners, choice)
     return tab
 
 
@@ -60,32 +61,36 @@ def _lay_out(captioners: Captioners) -> CompareTab:
     return CompareTab(gr.State(Runs()), photo, other_model, button, result)
 
 
-def _connect(tab: CompareTab, captioners: Captioners, model: gr.Dropdown) -> None:
+def _connect(tab: CompareTab, captioners: Captioners, choice: CaptionerChoice) -> None:
     runs, photo, other_model, button, result = tab
 
     @request_handler(captioners)
     def compare_captioners(
-        runs: Runs, picture: Image.Image | None, first: str | None, second: str | None
+        runs: Runs,
+        picture: Image.Image | None,
+        first: str | None,
+        prompt: str | None,
+        second: str | None,
     ):
         require_photo(picture)
         if not second or second == first:
             raise user_error("Choose another model than the one above, to compare them.")
-        names = (first, second)
+        asked = ((first, prompt), (second, None))  # the other one its own question
         # both at first, so that a name that cannot be had costs no caption
-        for name in names:
+        for name, question in asked:
             yield render_status(f"Loading {name} …")
-            captioners.get(name)
+            captioners.get(name, question)
         compared = []
-        for name in names:
+        for name, question in asked:
             yield render_status(f"{name} looks at the photo …")
-            compared.append(explain_for_comparison(captioners.get(name), picture))
+            compared.append(explain_for_comparison(captioners.get(name, question), picture))
         yield render_comparison(picture, compared)
 
     def forget_result(runs: Runs) -> Markup:
         runs.begin()
         return render_status(PROMPT)
 
-    inputs = [runs, photo, model, other_model]
+    inputs = [runs, photo, *choice.inputs, other_model]
     comparing = button.click(compare_captioners, inputs, [result], **PAGE_EVENT, **NEWEST_EVENT)
     comparing.failure(lambda: render_status(PROMPT), None, [result], api_visibility="private")
     for listen in (photo.input, photo.clear):  # what is shown is of the photo before

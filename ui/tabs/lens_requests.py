@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from PIL import Image
 
 from model import Caption, Captioner
@@ -19,7 +20,7 @@ from model.network.network import EncodedPhoto
 from model.output.figures import draw_contact_sheet, save_figure
 from model.output.overlays import DEFAULT_STYLE, get_style
 from model.output.records import make_explanation_record
-from ui.lens import make_answer_script, make_failure_script
+from ui.lens import make_answer_script
 from ui.lens.values import (
     EmptyValue,
     ExplainedValue,
@@ -33,6 +34,7 @@ from ui.serving.captioners import Captioners
 from ui.serving.request_checks import read_event
 from ui.serving.requests import MODEL_EVENT, NEWEST_EVENT, PAGE_EVENT, request_handler
 from ui.serving.runs import Runs
+from ui.tabs.choice import CaptionerChoice
 from ui.tabs.lens_translations import connect_translation
 from ui.tabs.memory import NONE, choose_memory
 from ui.uploads.photos import require_photo
@@ -83,7 +85,7 @@ def explain_for_lens(
     return make_explained_value(
         explanation,
         captioner.alternatives(encoded, caption),
-        model=captioner.name,
+        captioner=captioner,
         method=settings.method,
         layer=settings.layer,
         head=settings.head,
@@ -96,21 +98,22 @@ def explain_heads(
     captioner: Captioner,
     photo: Image.Image,
     text: str,
-    settings: MapSettings,
+    method: str,
     memory: Memory | None = None,
+    key: str = "",
 ) -> HeadMapsValue:
-    """Each head's own map of every word of a text, by the method of the settings.
+    """Each head's own map of every word of a text.
+
+    key: what the lens sent with its question; it comes back with the answer.
 
     Raises OptionError for a method without layers.
     """
-    if not get_method(settings.method).has_layers:
-        raise OptionError(f"the method {settings.method!r} has no layers or heads to choose from")
+    if not get_method(method).has_layers:
+        raise OptionError(f"the method {method!r} has no layers or heads to choose from")
     explanation = captioner.explain(
-        photo, text, methods=[settings.method], memory=memory, on_step=check_still_waiting
+        photo, text, methods=[method], memory=memory, on_step=check_still_waiting
     )
-    return make_head_maps_value(
-        explanation, model=captioner.name, method=settings.method, text=text
-    )
+    return make_head_maps_value(explanation, method, key)
 
 
 def make_download(
@@ -137,6 +140,7 @@ def make_download(
         "layer": settings.layer,
         "head": settings.head,
         "checkpoint": captioner.name,
+        **({} if captioner.prompt is None else {"prompt": captioner.prompt}),
     }
     if values.get("kind") == "json":
         record = make_explanation_record(explanation, maps, about)
@@ -175,20 +179,28 @@ def empty_lens(prompt: str) -> Callable[[Runs], EmptyValue]:
     return end_runs
 
 
+def tell_end(lens: gr.HTML, request: Dependency, kind: str, answer: gr.JSON | None = None) -> None:
+    """Tell a lens that a request of its own has ended, well or not.
+
+    kind: one of those that `requests.js` counts.
+    answer: holds what came, where that is not the lens's value.
+    """
+    script = make_answer_script(lens, f"{kind}-ended")
+    inputs = None if answer is None else [answer]
+    request.success(None, inputs, None, js=script, api_visibility="private")
+    request.failure(None, None, None, js=script, api_visibility="private")
+
+
 def connect_lens(
     lens: gr.HTML,
     runs: gr.State,
     photo: gr.Image,
-    model: gr.Dropdown,
+    choice: CaptionerChoice,
     captioners: Captioners,
-    own_memory: gr.State,
     *,
     continues: bool,
 ) -> None:
-    """Answer what a lens asks about its photo.
-
-    own_memory: holds the visitor's, if there is one.
-    """
+    """Answer what a lens asks about its photo."""
 
     def read_memory(values: dict[str, Any], own: Memory | None) -> tuple[Memory | None, str]:
         memory_name = str(values.get("memory") or NONE)
@@ -203,7 +215,7 @@ def connect_lens(
         event: gr.EventData,
     ):
         values = read_event(event)
-        captioner = captioners.get(values.get("model") or name)
+        captioner = captioners.get(values.get("model") or name, values.get("prompt"))
         text, settings = str(values.get("text") or ""), MapSettings.parse(values)
         memory, memory_name = read_memory(values, own)
         return explain_for_lens(
@@ -221,17 +233,18 @@ def connect_lens(
         picture: Image.Image | None, name: str | None, own: Memory | None, event: gr.EventData
     ):
         values = read_event(event)
-        captioner = captioners.get(values.get("model") or name)
-        text, settings = str(values.get("text") or ""), MapSettings.parse(values)
+        captioner = captioners.get(values.get("model") or name, values.get("prompt"))
+        text, method = str(values.get("text") or ""), MapSettings.parse(values).method
         memory, _ = read_memory(values, own)
-        return explain_heads(captioner, require_photo(picture), text, settings, memory)
+        key = str(values.get("key") or "")
+        return explain_heads(captioner, require_photo(picture), text, method, memory, key)
 
     @request_handler(captioners)
     def save_maps(
         picture: Image.Image | None, name: str | None, own: Memory | None, event: gr.EventData
     ):
         values = read_event(event)
-        captioner = captioners.get(values.get("model") or name)
+        captioner = captioners.get(values.get("model") or name, values.get("prompt"))
         text, (memory, _) = str(values.get("text") or ""), read_memory(values, own)
         return make_download(captioner, require_photo(picture), text, values, memory)
 
@@ -239,16 +252,14 @@ def connect_lens(
         runs.begin()
 
     heads, file = gr.JSON(visible=False), gr.JSON(visible=False)
-    inputs = [photo, model, own_memory]
+    inputs = [photo, choice.model, choice.memory.own]
     explaining = lens.explain(explain_text, [runs, *inputs], [lens], **PAGE_EVENT, **NEWEST_EVENT)
-    # a caption that came meanwhile asks for its own heads at once
-    several = {"trigger_mode": "multiple"}
-    mapping = lens.heads(map_heads, inputs, [heads], **PAGE_EVENT, **MODEL_EVENT, **several)
-    saving = lens.save(save_maps, inputs, [file], **PAGE_EVENT, **MODEL_EVENT)
-    for event, answer, name in ((mapping, heads, "heads"), (saving, file, "file")):
-        script = make_answer_script(lens, name)
-        event.success(None, [answer], None, js=script, api_visibility="private")
+    # a caption that came meanwhile asks for its own heads at once, and each request has its end
+    settings = {**PAGE_EVENT, **MODEL_EVENT, "trigger_mode": "multiple"}
+    mapping = lens.heads(map_heads, inputs, [heads], **settings)
+    saving = lens.save(save_maps, inputs, [file], **settings)
     connect_translation(lens, captioners)
     lens.give_up(end_runs, [runs], None, **PAGE_EVENT)
-    for event in (explaining, mapping, saving):
-        event.failure(None, None, None, js=make_failure_script(lens), api_visibility="private")
+    tell_end(lens, explaining, "ask")
+    tell_end(lens, mapping, "heads", heads)
+    tell_end(lens, saving, "save", file)

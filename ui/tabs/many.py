@@ -6,15 +6,18 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from model.memory import Memory
 from ui.errors import user_error
 from ui.gradio_internals import save_to_cache
 from ui.serving.captioners import Captioners
 from ui.serving.requests import MANY_EVENT, MANY_SECONDS, PAGE_EVENT, request_handler
 from ui.serving.runs import Runs
 from ui.serving.translation import name_languages
+from ui.tabs.choice import CaptionerChoice
 from ui.tabs.inputs import create_beams_slider
 from ui.tabs.many_captions import Job, caption_uploads, render_row, render_status
 from ui.tabs.many_files import make_csv, make_jsonl
+from ui.tabs.memory import choose_memory
 from ui.uploads.files import Upload, count_photos, count_skipped
 from ui.uploads.limits import MAX_PHOTO_BYTES, MAX_PHOTOS, MEGABYTE
 from ui.uploads.photos import create_files_input
@@ -59,10 +62,10 @@ class ManyTab(NamedTuple):
     table: gr.HTML
 
 
-def build(captioners: Captioners, model: gr.Dropdown) -> ManyTab:
-    """Lay out the tab and connect its events. `model` holds the captioner's name."""
+def build(captioners: Captioners, choice: CaptionerChoice) -> ManyTab:
+    """Lay out the tab and connect its events."""
     tab = _lay_out(captioners)
-    _connect(tab, captioners, model)
+    _connect(tab, captioners, choice)
     return tab
 
 
@@ -105,18 +108,34 @@ def _update_buttons(is_running: bool) -> list[dict[str, Any]]:
     return [gr.update(visible=not is_running), gr.update(visible=is_running)]
 
 
-def _connect(tab: ManyTab, captioners: Captioners, model: gr.Dropdown) -> None:
+def _connect(tab: ManyTab, captioners: Captioners, choice: CaptionerChoice) -> None:
     @request_handler(captioners, seconds=MANY_SECONDS)
     def write_captions(
-        runs: Runs, uploads: list[Upload], num_beams: float, language: str, name: str | None
+        runs: Runs,
+        uploads: list[Upload],
+        num_beams: float,
+        language: str,
+        model_name: str | None,
+        prompt: str | None,
+        memory_name: str,
+        own_memory: Memory | None,
     ) -> Iterator[list[Any]]:
         """Write the captions, a batch at a time; however it ends, what there is is offered."""
         job, rows = None, []
         try:
-            captioner = captioners.get(name)
-            job = Job(count_photos(uploads), count_skipped(uploads))
+            captioner = captioners.get(model_name, prompt)
+            memory = choose_memory(memory_name, own_memory)
+            job = Job(count_photos(uploads), count_skipped(uploads), captioner.prompt, memory_name)
             yield _show_rows(job, rows)
-            for batch in caption_uploads(captioner, uploads, int(num_beams), language):
+            batches = caption_uploads(
+                captioner,
+                uploads,
+                int(num_beams),
+                language,
+                memory=memory,
+                memory_name=memory_name,
+            )
+            for batch in batches:
                 job = replace(job, records=job.records + [record for record, _ in batch])
                 rows = rows + [
                     render_row(*result, row=row) for row, result in enumerate(batch, len(rows))
@@ -142,7 +161,11 @@ def _connect(tab: ManyTab, captioners: Captioners, model: gr.Dropdown) -> None:
     waiting = tab.start.click(_show_waiting, [tab.files], outputs, **PAGE_EVENT)
     waiting.success(
         write_captions,
-        [tab.runs, tab.files, tab.num_beams, tab.language, model],
+        [
+            *(tab.runs, tab.files, tab.num_beams, tab.language),
+            *choice.inputs,
+            *choice.memory.inputs,
+        ],
         outputs,
         trigger_mode="multiple",  # the one before, stopped, may still be within a step
         **PAGE_EVENT,

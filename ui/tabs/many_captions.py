@@ -10,10 +10,12 @@ from PIL import Image
 from model import Captioner
 from model.batches import BATCH_SIZE, caption_all
 from model.errors import ImageError
+from model.memory import Memory
 from model.output.records import add_translations, make_records
 from model.wording import NOTHING_TO_SAY, describe_likelihood
 from ui.serving.cancellation import check_still_waiting
 from ui.serving.translation import require_translator
+from ui.tabs.memory import NONE
 from ui.templates import render
 from ui.uploads.files import Photo, Upload, list_photos
 from ui.uploads.photos import to_data_url
@@ -30,6 +32,8 @@ class Job:
 
     total: int
     skipped: int  # files in zips that are no photos
+    prompt: str | None = None  # what the captioner is asked
+    memory_name: str = NONE  # of the memory that it borrows from
     records: list[dict[str, Any]] = field(default_factory=list)
 
     def render_progress(self, has_ended: bool = False) -> Markup:
@@ -60,13 +64,20 @@ def render_status(words: str) -> Markup:
 
 
 def caption_uploads(
-    captioner: Captioner, uploads: list[Upload], num_beams: int | None = None, language: str = ""
+    captioner: Captioner,
+    uploads: list[Upload],
+    num_beams: int | None = None,
+    language: str = "",
+    *,
+    memory: Memory | None = None,
+    memory_name: str = NONE,
 ) -> Iterator[list[tuple[dict[str, Any], Image.Image | None]]]:
     """Each photo's record and thumbnail, a batch at a time. Nothing runs once it is closed.
 
     A photo is encoded as soon as it was read and then dropped: at most one is in memory.
 
     language: into which captions are translated too, if it is not empty.
+    memory, memory_name: what the captions may borrow from, and its name in the menu.
 
     Raises OptionError for a number of beams or a language that cannot be, before any photo is read.
     """
@@ -80,13 +91,17 @@ def caption_uploads(
             image = photo.load()
         except ImageError as error:
             return (photo.name, None), error
-        encoded = captioner.encode([image])[0]
+        encoded = captioner.encode([image], memory)[0]
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         return (photo.name, image), encoded
 
+    written_memory = None if memory is None else memory_name
     photos = map(encode, list_photos(uploads))
     for batch in caption_all(captioner, photos, BATCH_SIZE, on_step=check_still_waiting, **options):
-        records = [make_records(name, result, captioner.name)[0] for (name, _), result in batch]
+        records = [
+            make_records(name, result, captioner.name, written_memory)[0]
+            for (name, _), result in batch
+        ]
         if translator:
             add_translations(records, translator, language)
         thumbnails = [thumbnail for (_, thumbnail), _ in batch]

@@ -15,8 +15,10 @@ def make_csv(records: list[dict[str, Any]]) -> bytes:
     stranger's zip must not become formulas, whatever parts their cells: an apostrophe stands before
     what would. It begins with a byte order mark, without which Excel takes UTF-8 for something
     else."""
-    is_translated = any("language" in record for record in records)
-    columns = choose_csv_columns(has_memory=False, is_translated=is_translated)
+    columns = choose_csv_columns(
+        has_memory=any("memory" in record for record in records),
+        is_translated=any("language" in record for record in records),
+    )
     lines = [make_csv_heading(columns)]
     for record in records:
         harmless = {

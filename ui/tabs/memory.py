@@ -14,23 +14,24 @@ from markupsafe import Markup
 
 from model import Captioner
 from model.checkpoint.hub import SHIPPED
-from model.errors import CaptionLensError, ImageError, OptionError
+from model.errors import ImageError, OptionError
 from model.memory import Memory
 from model.memory.memory import BATCH_SIZE
 from ui.errors import user_error
 from ui.serving.cancellation import check_still_waiting
 from ui.serving.captioners import Captioners
 from ui.serving.requests import MANY_EVENT, MANY_SECONDS, PAGE_EVENT, request_handler
+from ui.serving.runs import Runs
 from ui.uploads.captioned_zips import open_captioned_zip
 from ui.uploads.files import Upload
 from ui.uploads.photos import create_files_input
 
 NONE, SHIPPED_MEMORY, OWN = "none", "shipped", "my own photos"
 SHIPPED_FOLDER = SHIPPED.parent / "memory"
-INFO = "Captions may borrow words from those of similar photos."
 HOW_TO = (
-    "A zip of photos with their captions: a text file of the same name beside each photo, or one "
-    "table of both. It is kept for you alone, and for an hour at most after you leave."
+    "Captions may borrow words from those of similar photos. Give a zip of photos with their "
+    "captions: a text file of the same name beside each photo, or one table of both. It is kept "
+    "for you alone, and for an hour at most after you leave."
 )
 FAILED = "Nothing is remembered."
 
@@ -38,12 +39,12 @@ FAILED = "Nothing is remembered."
 class MemoryChoice(NamedTuple):
     """The components with which a visitor chooses a memory."""
 
-    section: gr.Accordion
     menu: gr.Dropdown
-    own_section: gr.Column
+    own_section: gr.Row
     files: gr.File
     status: gr.HTML
     own: gr.State  # the visitor's Memory
+    runs: gr.State  # a newer zip ends the work on the one before
 
     @property
     def inputs(self) -> list[gr.Dropdown | gr.State]:
@@ -51,21 +52,24 @@ class MemoryChoice(NamedTuple):
         return [self.menu, self.own]
 
 
-def create_memory_choice(captioners: Captioners) -> MemoryChoice:
+def create_memory_menu(captioners: Captioners) -> gr.Dropdown:
     """The menu, for captioners that have learned to look at a memory."""
     names = [NONE, *([SHIPPED_MEMORY] if SHIPPED_FOLDER.is_dir() else []), OWN]
     is_usable = can_remember(captioners.get())
-    with gr.Accordion("Memory", open=False, visible=is_usable) as section:
-        menu = gr.Dropdown(names, value=NONE, label="Memory", info=INFO)
-        # around the files, which gradio would make anew, without our reading of them, to show them
-        with gr.Column(visible=False) as own_section:
-            files = create_files_input("A zip of captioned photos", [".zip"])
-            status = gr.HTML(
-                render_status(HOW_TO),
-                js_on_load="element.setAttribute('aria-live', 'polite')",
-                apply_default_css=False,
-            )
-    return MemoryChoice(section, menu, own_section, files, status, gr.State(None))
+    return gr.Dropdown(names, value=NONE, label="Memory", visible=is_usable, min_width=160)
+
+
+def create_memory_choice(menu: gr.Dropdown) -> MemoryChoice:
+    """The menu with what belongs to a memory of the visitor's own."""
+    # around the files, which gradio would make anew, without our reading of them, to show them
+    with gr.Row(visible=False) as own_section:
+        files = create_files_input("A zip of captioned photos", [".zip"], height=120)
+        status = gr.HTML(
+            render_status(HOW_TO),
+            js_on_load="element.setAttribute('aria-live', 'polite')",
+            apply_default_css=False,
+        )
+    return MemoryChoice(menu, own_section, files, status, gr.State(None), gr.State(Runs()))
 
 
 def can_remember(captioner: Captioner) -> bool:
@@ -125,33 +129,30 @@ def connect_memory_choice(choice: MemoryChoice, captioners: Captioners, model: g
     """Remember the zips that are added, and offer a memory only where the model can look at it."""
 
     @request_handler(captioners, seconds=MANY_SECONDS)
-    def remember_photos(uploads: list[Upload], name: str | None):
+    def remember_photos(runs: Runs, uploads: list[Upload], name: str | None):
         if not uploads:
             raise user_error("Add a zip of captioned photos first.")
         for values in remember_uploads(captioners.get(name), uploads):
             yield list(values)
 
-    @request_handler(captioners, on_cores=False)
-    def offer_memory(name: str | None):
-        try:
-            is_usable = can_remember(captioners.get(name))
-        except CaptionLensError:  # which the model box tells
-            is_usable = False
-        return [gr.update(visible=is_usable), gr.skip() if is_usable else NONE]
-
-    def forget_photos():
+    def forget_photos(runs: Runs):
+        runs.begin()
         return [None, render_status(HOW_TO)]
 
     kept = [choice.own, choice.status]
     running = choice.files.upload(
-        remember_photos, [choice.files, model], kept, **PAGE_EVENT, **MANY_EVENT
+        remember_photos,
+        [choice.runs, choice.files, model],
+        kept,
+        trigger_mode="multiple",
+        **PAGE_EVENT,
+        **MANY_EVENT,
     )
     running.failure(lambda: [None, render_status(FAILED)], None, kept, **PAGE_EVENT)
-    choice.files.clear(forget_photos, None, kept, cancels=[running], **PAGE_EVENT)
+    choice.files.clear(forget_photos, [choice.runs], kept, **PAGE_EVENT)
     choice.menu.change(
         lambda name: gr.update(visible=name == OWN),
         [choice.menu],
         [choice.own_section],
         **PAGE_EVENT,
     )
-    model.change(offer_memory, [model], [choice.section, choice.menu], **PAGE_EVENT)

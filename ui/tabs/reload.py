@@ -1,4 +1,4 @@
-"""What a reload of the page brings back: photo, caption and options.
+"""What a reload of the page brings back: photo, caption, the captioner and the options.
 
 The browser keeps them itself (`captionLens` is of `ui/scripts/reload.js`) while the window is open;
 here the photo's file is kept for an hour.
@@ -8,6 +8,7 @@ import gradio as gr
 
 from ui.serving.requests import PAGE_EVENT
 from ui.tabs.caption import CaptionTab
+from ui.tabs.choice import CaptionerChoice
 
 KEEP_SCRIPT = "(photo, ...options) => window.captionLens?.keep({ photo, options })"
 RESTORE_SCRIPT = """async () => {{
@@ -16,9 +17,10 @@ RESTORE_SCRIPT = """async () => {{
 }}"""
 
 
-def keep_over_reload(page: gr.Blocks, tab: CaptionTab) -> None:
+def keep_over_reload(page: gr.Blocks, choice: CaptionerChoice, tab: CaptionTab) -> None:
     """Keep what the Caption tab holds, and bring it back."""
-    options = [tab.search, tab.num_beams, tab.temperature, tab.num_captions, tab.prefix]
+    own = [tab.search, tab.num_beams, tab.temperature, tab.num_captions, tab.prefix]
+    options = [*choice.inputs, choice.loaded, choice.memory.menu, *own]
     kept = [tab.photo, *options]
     gr.on(
         [component.change for component in kept],

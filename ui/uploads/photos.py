@@ -65,13 +65,14 @@ def create_photo_input(
 def create_files_input(
     label: str = "Photos, or a zip of photos",
     file_types: Sequence[str] = FILE_TYPES,
+    height: int = 220,
 ) -> gr.File:
     """Files, of these kinds in the browser's chooser; their handler gets a list of `Upload`."""
     files = gr.File(
         label=label,
         file_count="multiple",
         file_types=list(file_types),
-        height=220,
+        height=height,
     )
     set_preprocess(files, _read_files)
     return files

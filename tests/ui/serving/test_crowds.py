@@ -140,7 +140,7 @@ def test_compare_beside_many_photos(app, checkpoints):
     given = upload(app, names)
     with ThreadPoolExecutor() as pool:
         many = pool.submit(ask_many, app, given)
-        values = [None, encode_address(photo), first, second]
+        values = [None, encode_address(photo), first, "", second]
         compared = [ask_event(app, event, values) for _ in range(3)]
         assert [record["image"] for record in many.result(120)] == names
         assert all(record["caption"] for record in many.result())

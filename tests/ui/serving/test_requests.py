@@ -50,6 +50,14 @@ def reply_once(runs, is_asked_again):
     return "an answer"
 
 
+@request_handler(CAPTIONERS)
+def refuse_in_steps(runs, is_asked_again):
+    yield "a step"
+    if is_asked_again:
+        runs.begin()
+    raise user_error("Give something else.")
+
+
 @pytest.fixture
 def log(caplog):
     caplog.set_level(logging.INFO, "captionlens")
@@ -76,6 +84,13 @@ def test_a_newer_run_ends_the_one_before_without_a_word(log):
     assert list(steps) == [gr.skip()], "the work ends between two steps"
     assert reply_once(runs, False) == "an answer"
     assert reply_once(runs, True) == gr.skip(), "kept back"
+
+
+def test_what_is_wrong_with_a_run_before_is_kept_back(log):
+    assert list(refuse_in_steps(Runs(), True)) == ["a step", gr.skip()]
+    assert log.messages[-1].endswith("; refused")
+    with pytest.raises(gr.Error, match="Give something else"):
+        list(refuse_in_steps(Runs(), False))
 
 
 def test_a_run_that_waited_longer_is_no_newer(monkeypatch):

@@ -20,6 +20,7 @@ from ui.serving import translation as page_translation
 from ui.serving.captioners import Captioners
 from ui.tabs import many as many_tab
 from ui.tabs import many_captions
+from ui.tabs.choice import create_captioner_choice
 from ui.tabs.many_captions import caption_uploads, render_row
 from ui.tabs.many_files import make_csv, make_jsonl
 from ui.uploads.files import Upload
@@ -133,8 +134,7 @@ def app(captioners, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(temporary))
         with gr.Blocks() as demo:
-            model = gr.Dropdown(captioners.names, value=captioners.names[0])
-            many_tab.build(captioners, model)
+            many_tab.build(captioners, create_captioner_choice(captioners))
         _, address, _ = demo.launch(
             _frontend=False,  # else gradio waits 3 s, too little on a busy machine
             prevent_thread_lock=True,

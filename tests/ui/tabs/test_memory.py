@@ -1,6 +1,7 @@
 """A memory on the page: chosen from the menu, a visitor's own, and never another visitor's."""
 
 import base64
+import csv
 import json
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from model.errors import DataError, ImageError, OptionError
 from model.memory import Memory
 from tests.support.tiny import draw_photo, tiny_captioner, tiny_captioner_with_memory
 from tests.support.uploads import encode_png, zip_files
+from tests.support.waiting import wait_until
 from tools.serving import serve_app
 from ui.tabs import memory as memory_tab
 from ui.tabs.caption import write_caption
 from ui.tabs.lens_requests import MapSettings, explain_for_lens, explain_heads, make_download
+from ui.tabs.many_captions import caption_uploads
+from ui.tabs.many_files import make_csv
 from ui.tabs.memory import NONE, OWN, SHIPPED_MEMORY, choose_memory, remember_uploads
 from ui.uploads.files import Upload
 
@@ -90,11 +94,23 @@ def test_all_that_a_lens_asks_for_looks_at_the_memory(captioner, tmp_path):
         for m in (None, memory)
     )
     assert plain["maps"]["data"] != borrowed["maps"]["data"] and "memory" not in plain
-    heads = [explain_heads(captioner, photo, text, settings, m)["data"] for m in (None, memory)]
+    heads = [explain_heads(captioner, photo, text, "attention", m)["data"] for m in (None, memory)]
     assert heads[0] != heads[1]
     url = make_download(captioner, photo, text, {"kind": "json"}, memory)["url"]
     record = json.loads(base64.b64decode(url.partition("base64,")[2]))
     assert {r["caption"] for r in record["remembered"]} == {"A cat.", "Two dogs run."}
+
+
+def test_many_photos_borrow_from_it(captioner, tmp_path):
+    memory, _ = remember(captioner, zip_captions(tmp_path, "a.zip", "A cat.", "Two dogs run."))
+    draw_photo(90, 60).save(tmp_path / "photo.png")
+    photos = [Upload(str(tmp_path / "photo.png"), "photo.png")]
+    [[(record, _)]] = caption_uploads(captioner, photos, memory=memory, memory_name=OWN)
+    expected = captioner.caption(tmp_path / "photo.png", memory=memory)
+    assert record["caption"] == expected.text and record["memory"] == OWN
+    assert {other["caption"] for other in record["remembered"]} == {"A cat.", "Two dogs run."}
+    [row] = csv.DictReader(make_csv([record]).decode("utf-8-sig").splitlines())
+    assert "Two dogs run." in row["remembered"]
 
 
 def test_what_a_page_may_name(captioner, tmp_path, monkeypatch):
@@ -132,7 +148,6 @@ def open_page(browser, address):
     page.set_default_timeout(60_000)
     page.goto(address)
     page.wait_for_selector("input[type=file]", state="attached")
-    page.get_by_role("button", name="Memory").click()
     return page
 
 
@@ -146,7 +161,7 @@ def add_zip(page, upload):
 
 
 def write(page, photo):
-    page.locator("input[type=file]").first.set_input_files(photo)
+    page.locator("#caption-photo input[type=file]").set_input_files(photo)
     page.wait_for_selector(DONE)
 
 
@@ -178,7 +193,7 @@ def test_two_visitors_memories_never_mix(browser, address, tmp_path):
         assert told[0] != told[1]
     third = open_page(browser, address)  # who has none
     choose(third, OWN)
-    third.locator("input[type=file]").first.set_input_files(tmp_path / "photo.png")
+    third.locator("#caption-photo input[type=file]").set_input_files(tmp_path / "photo.png")
     third.get_by_text("add a zip of captioned photos under Memory first").first.wait_for()
     choose(third, NONE)
     third.get_by_role("button", name="Caption", exact=True).click()
@@ -206,4 +221,66 @@ def test_other_maps_keep_the_memory_and_a_bad_zip_is_one_line(browser, address, 
     assert page.locator(REMEMBERED).count() == 1
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_a_sentence_looks_at_the_memory_and_a_reload_keeps_the_choice(browser, address, tmp_path):
+    draw_photo(90, 60).save(tmp_path / "photo.png")
+    page = open_page(browser, address)
+    write(page, tmp_path / "photo.png")
+    page.get_by_role("tab", name="Explain my sentence").click()
+    page.wait_for_selector("[role=tabpanel]:visible .image-frame img")
+    held = []  # questions about heads
+    page.route(
+        "**/queue/join*",
+        lambda route: (
+            held.append(route) if '"key":' in route.request.post_data else route.continue_()
+        ),
+    )
+
+    def explain():
+        page.get_by_role("button", name="Explain", exact=True).click()
+        page.wait_for_selector(f"{lens}[data-state=writing]")
+        page.wait_for_selector(f"{lens}[data-state=done]:not(.busy)")
+
+    lens = "#explain-lens .lens"
+    page.get_by_label("Your sentence").fill("A dog runs")
+    explain()
+    page.locator(f"{lens} summary").click()
+    page.click(f"{lens} [name=heads]")
+    choose(page, OWN)
+    add_zip(page, zip_captions(tmp_path, "a.zip", "A red kite."))
+    page.get_by_text("1 photos remembered. Write a caption.").wait_for()
+    explain()
+    assert page.locator(f"{lens} .memory li").inner_text().startswith("A red kite.")
+    wait_until(lambda: page.wait_for_timeout(20) or len(held) == 2)
+    held[0].continue_()
+    page.wait_for_timeout(1_000)
+    assert not page.locator(f"{lens} .head").count(), "these are of no memory"
+    held[1].continue_()
+    page.wait_for_selector(f"{lens} .head")
+    page.reload()
+    page.wait_for_selector(f"{lens}", state="attached")
+    page.wait_for_function(
+        "name => [...document.querySelectorAll('#top input')].some(one => one.value === name)",
+        arg=OWN,
+    )
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_photos_that_are_taken_away_end_their_work(browser, address, tmp_path):
+    page = open_page(browser, address)
+    choose(page, OWN)
+    add_zip(page, zip_captions(tmp_path, "a.zip", *(f"Kite {i}." for i in range(60))))
+    page.get_by_text("photos remembered …").wait_for()
+    page.locator(".block").filter(has_text="A zip of captioned").get_by_label("Clear").last.click()
+    page.get_by_text(memory_tab.HOW_TO).wait_for()
+    page.wait_for_timeout(1_000)
+    assert page.get_by_text(memory_tab.HOW_TO).is_visible() and not page.query_selector(
+        ".toast-body"
+    )
+    add_zip(page, zip_captions(tmp_path, "b.zip", "A blue boat."))
+    page.get_by_text("1 photos remembered. Write a caption.").wait_for()
     page.context.close()
