@@ -273,7 +273,7 @@ def test_a_sentence_looks_at_the_memory_and_a_reload_keeps_the_choice(browser, a
 def test_photos_that_are_taken_away_end_their_work(browser, address, tmp_path):
     page = open_page(browser, address)
     choose(page, OWN)
-    add_zip(page, zip_captions(tmp_path, "a.zip", *(f"Kite {i}." for i in range(60))))
+    add_zip(page, zip_captions(tmp_path, "a.zip", *(f"Kite {i}." for i in range(400))))
     page.get_by_text("photos remembered …").wait_for()
     page.locator(".block").filter(has_text="A zip of captioned").get_by_label("Clear").last.click()
     page.get_by_text(memory_tab.HOW_TO).wait_for()
