@@ -22,7 +22,7 @@ from ui.serving.cancellation import check_still_waiting
 from ui.serving.captioners import Captioners
 from ui.serving.requests import MANY_EVENT, MANY_SECONDS, PAGE_EVENT, request_handler
 from ui.serving.runs import Runs
-from ui.uploads.captioned_zips import open_captioned_zip
+from ui.uploads.captioned_zips import open_captioned_zips
 from ui.uploads.files import Upload
 from ui.uploads.photos import create_files_input
 
@@ -102,16 +102,16 @@ def remember_uploads(
 
     Raises ImageError or DataError, in one line, for a zip of no use.
     """
-    memory, errors = Memory.build(captioner, []), list[ImageError]()
+    parts, errors = [Memory.build(captioner, [])], list[ImageError]()
     yield None, render_status("Reading the captions …")
-    for upload in uploads:
-        with open_captioned_zip(upload) as photos:
-            remaining = iter(photos)
-            while batch := list(islice(remaining, BATCH_SIZE)):
-                memory = memory.add(
-                    captioner, batch, on_error=errors.append, on_step=check_still_waiting
-                )
-                yield None, render_status(f"{len(memory)} photos remembered …")
+    with open_captioned_zips(uploads) as photos:
+        remaining = iter(photos)
+        while batch := list(islice(remaining, BATCH_SIZE)):
+            parts.append(
+                Memory.build(captioner, batch, on_error=errors.append, on_step=check_still_waiting)
+            )
+            yield None, render_status(f"{sum(map(len, parts))} photos remembered …")
+    memory = parts[0].join(*parts[1:])
     if not len(memory):
         raise errors[0] if errors else ImageError("no photo with a caption in it")
     left_out = f" {len(errors)} left out: {errors[0]}" if errors else ""

@@ -9,8 +9,8 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,27 @@ def open_captioned_zip(upload: Upload) -> Iterator[list[ZippedPhoto]]:
             place = os.path.relpath(os.path.normpath(item.path), folder)
             zipped.append(ZippedPhoto(item.name, item.captions, archive, photos.get(place)))
         yield zipped
+
+
+@contextmanager
+def open_captioned_zips(uploads: Sequence[Upload]) -> Iterator[list[ZippedPhoto]]:
+    """As `open_captioned_zip`, of several zips together.
+
+    Raises DataError also for a name that two of them have: one photo would take the other's place.
+    """
+    with ExitStack() as stack:
+        photos: list[ZippedPhoto] = []
+        zips: dict[str, Upload] = {}
+        for upload in uploads:
+            for photo in stack.enter_context(open_captioned_zip(upload)):
+                earlier = zips.setdefault(photo.name, upload)
+                if earlier is not upload:
+                    raise DataError(
+                        f"{photo.name}: in {earlier.name} and in {upload.name}; put both into one "
+                        "zip, in a folder each"
+                    )
+                photos.append(photo)
+        yield photos
 
 
 def _as_path(path: str) -> str:

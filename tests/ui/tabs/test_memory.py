@@ -36,7 +36,7 @@ def zip_captions(folder: Path, name: str, *captions: str) -> Upload:
     """A zip of as many photos with a caption each."""
     members = {}
     for i, caption in enumerate(captions):
-        members[f"{i}.png"] = encode_png((40 * i, 200 - 40 * i, 90))
+        members[f"{i}.png"] = encode_png((30 * i, 200 - 30 * i, 90))
         members[f"{i}.txt"] = caption
     return zip_files(folder, members, name)
 
@@ -61,6 +61,25 @@ def test_zips_are_remembered_and_what_cannot_be_read_is_said(captioner, tmp_path
         remember(captioner, zip_files(tmp_path, {"a.png": encode_png()}, "mute.zip"))
     _, status = remember(captioner, nothing, uploads[0])
     assert "&lt;b&gt;" in status and "<b>" not in status
+
+
+def test_a_name_in_two_zips_is_one_line_before_any_work(captioner, tmp_path, monkeypatch):
+    uploads = [zip_captions(tmp_path, name, "A cat.") for name in ("one.zip", "two.zip")]
+    monkeypatch.setattr(Memory, "build", lambda *_, **__: Memory((), torch.zeros(0, 64), "", ""))
+    with pytest.raises(DataError, match=r"^0\.png: in one\.zip and in two\.zip; put both into one"):
+        remember(captioner, *uploads)
+
+
+def test_each_photo_is_handled_once(captioner, tmp_path, monkeypatch):
+    """Whatever came before is not copied with every few photos."""
+    upload = zip_captions(tmp_path, "many.zip", *(f"Caption {i}." for i in range(7)))
+    monkeypatch.setattr(memory_tab, "BATCH_SIZE", 2)
+    joined = []
+    join = Memory.join
+    monkeypatch.setattr(Memory, "join", lambda *m: joined.append([len(x) for x in m]) or join(*m))
+    memory, _ = remember(captioner, upload)
+    assert joined == [[0, 2, 2, 2, 1]]
+    assert [e.captions for e in memory.entries] == [(f"Caption {i}.",) for i in range(7)]
 
 
 def test_the_lens_says_what_was_remembered_and_looked_at(captioner, tmp_path):
