@@ -43,7 +43,7 @@ def test_the_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     commands = read_commands(README, "Three examples")
-    assert len(commands) == 3
+    assert len(commands) == 4
     for words in commands:
         assert run_module(words) == 0, capsys.readouterr().err
     photos = list((ROOT / "assets" / "examples").glob("*.jpg"))
