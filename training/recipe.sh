@@ -51,11 +51,12 @@ python -m training.average "$to"/{hard,critical4}/best --output "$to/mean3"
 train critical5 --data "$flickr" "$coco" --data-shares 3 1 --checkpoint "$to/mean3" $reward --epochs 7 \
     --crop 0.5 --dropout 0.2 --encoder-rate 4e-5 --captions-weight 1
 rm -rf "$to/shipped" && cp -r "$to/critical5/best" "$to/shipped"
-python - "$to/shipped/config.json" <<'END'  # how it searches for a caption
+python - "$to/shipped/config.json" <<'END'  # how it searches for a caption, and how many patches it merges
 import json, pathlib, sys
 file = pathlib.Path(sys.argv[1])
 decoding = {"num_beams": 5, "length_penalty": 1.0, "early_stopping": True, "no_repeat_ngram": 2}
-file.write_text(json.dumps(json.loads(file.read_text()) | {"decoding": decoding}, indent=2) + "\n")
+changes = {"decoding": decoding, "merged_patches": 12}
+file.write_text(json.dumps(json.loads(file.read_text()) | changes, indent=2) + "\n")
 END
 
 python -m training.familiarity --data "$flickr" "$coco" --checkpoint "$to/shipped"

@@ -57,7 +57,8 @@ def test_every_run_goes_on_from_one_before_it(tmp_path):
     assert data == [("flickr8k",)] * 9 + [("flickr8k", "coco")] * 4
     shipped = json.loads(Path("assets/checkpoint/config.json").read_text())
     config = json.loads((to / "shipped" / "config.json").read_text())
-    assert config == {"kept": 1, "decoding": shipped["decoding"]}
+    changed = {name: shipped[name] for name in ("decoding", "merged_patches")}
+    assert config == {"kept": 1, **changed}
 
 
 def test_it_asks_for_the_photos():
