@@ -357,12 +357,38 @@ def test_an_example_is_one_click(page):
     assert wait_for_caption(page)
 
 
-def test_on_a_phone_the_caption_comes_first(browser, address, tmp_path):
-    visit = Visit(browser, address, viewport={"width": 390, "height": 844})
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_and_a_reader(browser, address, tmp_path, dark):
+    """At phone width nothing overflows and the caption comes first; axe finds nothing serious."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    visit = Visit(
+        browser,
+        address + ("/?__theme=dark" if dark else ""),
+        viewport={"width": 390, "height": 844},
+    )
+    visit.address = address
+    page = visit.page
     draw_photo(300, 200).save(tmp_path / "photo.png")
-    upload(visit.page, tmp_path / "photo.png")
-    wait_for_caption(visit.page)
-    assert visit.page.locator("#caption-lens .words").bounding_box()["y"] < 844 / 2
+    upload(page, tmp_path / "photo.png")
+    wait_for_caption(page)
+    assert page.locator("#caption-lens .words").bounding_box()["y"] < 844 / 2
+    tabs = ["Caption", "Explain my sentence", "Many photos", "How cross-attention works"]
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for name in tabs:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.get_by_role("tab", name=name).click()
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_function("document.documentElement.scrollWidth <= 390")
+        wait_for_animations(page)
+        found = Axe().run(page).response["violations"]
+        serious = {
+            f"{v['id']}: {node['html'][:120]}"
+            for v in found
+            if v["impact"] in ("serious", "critical")
+            for node in v["nodes"]
+        }
+        assert not serious, (name, serious)
     visit.close()
 
 

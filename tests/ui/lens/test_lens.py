@@ -323,3 +323,15 @@ def test_a_saved_figure_is_drawn_as_the_page_draws(page, tmp_path):
     darken = save(page, "png", tmp_path / "darken.png")
     assert json.loads(darken.text["captionlens"])["colours"] == "darken"
     assert glow.size == darken.size and glow.tobytes() != darken.tobytes()
+
+
+def test_every_target_is_large_enough_to_hit(page):
+    small = page.evaluate("""() => {
+      const targets = document.querySelectorAll("button, select, summary, footer a, .lens input");
+      return [...targets].filter((target) => {
+        const { width, height } = target.getBoundingClientRect();
+        const isShown = target.checkVisibility({ visibilityProperty: true }) && height > 1;
+        return isShown && (width < 24 || height < 24);
+      }).map((target) => target.outerHTML.slice(0, 120));
+    }""")
+    assert not small
