@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 
 from ui.command_line import parse_arguments
 
@@ -43,6 +44,8 @@ from ui.serving.shares import MAX_WAITING  # noqa: E402
 from ui.serving.translation import get_translator  # noqa: E402
 from ui.uploads.folder import UploadFolder  # noqa: E402
 
+# gradio's warnings quote what a visitor sent; nothing of it belongs into the log
+warnings.filterwarnings("ignore", module=r"gradio\.components")
 # a line for each request, among what gradio prints
 log = logging.getLogger("captionlens")
 log.setLevel(logging.INFO)

@@ -78,7 +78,7 @@ def test_photo_to_lesson_to_another_word(page, tmp_path):
         page.wait_for_selector(f"text=is about to choose “{word}”")
     seen = set()
     for layer, head in ((0, 1), (1, 0)):
-        for name, value in (("Layer", layer), ("Head", head)):
+        for name, value in (("Layer, from 0", layer), ("Head, from 0", head)):
             page.get_by_label(name).click()
             page.get_by_role("option", name=str(value)).click()
             page.get_by_role("option").first.wait_for(state="detached")  # the list closes slowly
