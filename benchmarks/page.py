@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.photo import EXAMPLES, jpeg
+from benchmarks.photo import EXAMPLES, encode_jpeg
 from benchmarks.timing import Row, print_rows
 from model.images import find_images
 from tools.serving import serve_app
@@ -26,7 +26,7 @@ ROUNDS = 9
 
 
 def measure() -> Iterator[Row]:
-    photo = jpeg(find_images(EXAMPLES)[0])
+    photo = encode_jpeg(find_images(EXAMPLES)[0])
     with (
         tempfile.TemporaryDirectory() as folder,
         serve_app(Path(folder)) as app,
