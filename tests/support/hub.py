@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import torch
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import (
@@ -32,6 +33,8 @@ from transformers import (
     ViTImageProcessor,
 )
 
+from model.network.decoder import TokenTree
+from model.network.network import Network
 from tests.support.tiny import SENTENCES, draw_photo
 
 PHOTOS = [draw_photo(60, 40, (i * 60, 255 - i * 60, 90)) for i in range(4)]
@@ -231,3 +234,19 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFas
 def change_settings(folder, name, **values):
     path = folder / name
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@torch.inference_mode()
+def check_token_tree(network: Network, photos: list[Image.Image], vocab_size: int) -> None:
+    """A sentence read as branches of a tree is rated, and looks, as when it is read in a row.
+
+    photos: as many as share four rows of tokens, drawn from 10 up to `vocab_size`.
+    """
+    decoder, features = network.decoder, network.encode(photos)
+    tokens = torch.randint(10, vocab_size, (4, 5))
+    first = decoder(tokens, decoder.look_at(features), need_weights=True)
+    tree = TokenTree.branches(torch.arange(5), cached=5)
+    again = decoder(tokens, first.cache, need_weights=True, tree=tree)
+    torch.testing.assert_close(again.logits, first.logits, atol=1e-4, rtol=1e-4)
+    for layer, expected in zip(again.cross_attn_weights, first.cross_attn_weights, strict=True):
+        torch.testing.assert_close(layer, expected, atol=1e-5, rtol=0)

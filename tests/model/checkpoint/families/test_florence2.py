@@ -8,8 +8,8 @@ from transformers import AutoProcessor
 
 from model import CheckpointError, OptionError, load
 from model.explain.replay import replay_with_gradients
-from model.network.decoder import TokenTree
 from tests.support.florence_hub import SIZE, save_florence2
+from tests.support.hub import check_token_tree
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (2, 6, 9, 3), dtype=np.uint8)
 PHOTOS = [Image.fromarray(pixels).resize((60, 40)) for pixels in PIXELS]
@@ -71,18 +71,9 @@ def test_greedy_weights_are_those_of_generate(both):
     torch.testing.assert_close(weights, expected, atol=1e-5, rtol=0)
 
 
-@torch.inference_mode()
 def test_a_token_tree_is_rated_as_the_sentence(both):
     """BART's decoder counts its positions itself, which is wrong in a tree."""
-    network = both[2].network
-    decoder, features = network.decoder, network.encode(PHOTOS)
-    tokens = torch.randint(10, 200, (4, 5))  # two rows for each photo
-    first = decoder(tokens, decoder.look_at(features), need_weights=True)
-    tree = TokenTree.branches(torch.arange(5), cached=5)
-    again = decoder(tokens, first.cache, need_weights=True, tree=tree)
-    torch.testing.assert_close(again.logits, first.logits, atol=1e-4, rtol=1e-4)
-    for layer, expected in zip(again.cross_attn_weights, first.cross_attn_weights, strict=True):
-        torch.testing.assert_close(layer, expected, atol=1e-5, rtol=0)
+    check_token_tree(both[2].network, PHOTOS, 200)
 
 
 def test_gradients_are_those_of_whole_matrices(both, tmp_path):

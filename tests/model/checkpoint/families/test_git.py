@@ -6,9 +6,8 @@ import torch
 
 from model import CheckpointError, load
 from model.explain.replay import replay_with_gradients
-from model.network.decoder import TokenTree
 from model.network.vit import ViT
-from tests.support.hub import PHOTOS, git, save
+from tests.support.hub import PHOTOS, check_token_tree, git, save
 
 FEATURES = 17  # the class token, and 4 · 4
 
@@ -32,17 +31,8 @@ def test_its_image_encoder_is_ours(both):
     assert sum(p.numel() for p in network.parameters()) == num_weights  # none is there twice
 
 
-@torch.inference_mode()
 def test_a_token_tree_is_rated_as_the_sentence(both):
-    network = both[1].network
-    decoder, features = network.decoder, network.encode(PHOTOS[:2])
-    tokens = torch.randint(10, 100, (4, 5))  # two rows for each photo
-    first = decoder(tokens, decoder.look_at(features), need_weights=True)
-    tree = TokenTree.branches(torch.arange(5), cached=5)
-    again = decoder(tokens, first.cache, need_weights=True, tree=tree)
-    torch.testing.assert_close(again.logits, first.logits, atol=1e-4, rtol=1e-4)
-    for layer, expected in zip(again.cross_attn_weights, first.cross_attn_weights, strict=True):
-        torch.testing.assert_close(layer, expected, atol=1e-5, rtol=0)
+    check_token_tree(both[1].network, PHOTOS[:2], 100)
 
 
 def test_gradients_are_those_of_whole_matrices(both):

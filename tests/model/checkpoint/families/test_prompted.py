@@ -13,8 +13,7 @@ from transformers import (
 
 from model import CheckpointError, OptionError, load
 from model.explain.replay import replay, replay_with_gradients
-from model.network.decoder import TokenTree
-from tests.support.hub import change_settings
+from tests.support.hub import change_settings, check_token_tree
 from tests.support.prompted_hub import FAMILIES, QWENS, make_qwen2_5, save_prompted
 
 LENGTH = 9
@@ -95,18 +94,8 @@ def test_weights_are_those_of_generate(both):
     assert explanation.earlier_words(0) is None, "its prompt has the photo: not given"
 
 
-@torch.inference_mode()
 def test_a_token_tree_is_rated_as_the_sentence(both):
-    _, captioner = both
-    network = captioner.network
-    decoder, features = network.decoder, network.encode(PHOTOS[:2])
-    tokens = torch.randint(10, 200, (4, 5))  # two rows for each photo
-    first = decoder(tokens, decoder.look_at(features), need_weights=True)
-    tree = TokenTree.branches(torch.arange(5), cached=5)
-    again = decoder(tokens, first.cache, need_weights=True, tree=tree)
-    torch.testing.assert_close(again.logits, first.logits, atol=1e-4, rtol=1e-4)
-    for layer, expected in zip(again.cross_attn_weights, first.cross_attn_weights, strict=True):
-        torch.testing.assert_close(layer, expected, atol=1e-5, rtol=0)
+    check_token_tree(both[1].network, PHOTOS[:2], 200)
 
 
 def test_gradients_are_those_of_whole_matrices(both):
